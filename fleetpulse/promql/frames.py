@@ -1,0 +1,83 @@
+"""The value that every step of an evaluation takes and gives: series × steps, with a mask."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fleetpulse.model import METRIC_NAME, Labels
+
+Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """An instant vector at each of the query's steps.
+
+    labels: one per row, distinct among rows that are present at the same step.
+    values: float64 (rows, steps); what it holds where present is False means nothing.
+    present: bool (rows, steps).
+    drop_name: bool (rows,): the row's metric name is still there for label_replace and the like,
+    and is dropped at the very end (Prometheus' delayed name removal).
+    Nothing in a Frame is ever written to after it is built: arrays may be shared.
+    """
+
+    labels: Sequence[Labels]
+    values: Floats
+    present: Mask
+    drop_name: Mask
+
+    @classmethod
+    def empty(cls, steps: int) -> "Frame":
+        nothing = np.zeros((0, steps))
+        return cls((), nothing, nothing.astype(bool), np.zeros(0, dtype=bool))
+
+    @property
+    def rows(self) -> int:
+        return self.values.shape[0]
+
+    @property
+    def steps(self) -> int:
+        return self.values.shape[1]
+
+    def take(self, rows: NDArray[np.intp] | Mask) -> "Frame":
+        """The frame of some rows, given by index or by mask."""
+        index = np.flatnonzero(rows) if rows.dtype == bool else rows
+        return Frame(
+            [self.labels[i] for i in index],
+            self.values[index],
+            self.present[index],
+            self.drop_name[index],
+        )
+
+    def with_values(self, values: Floats, *, drop_name: bool) -> "Frame":
+        """The same rows with other values; drop_name marks all their names as to be dropped."""
+        dropped = np.ones(self.rows, dtype=bool) if drop_name else self.drop_name
+        return Frame(self.labels, values, self.present, dropped)
+
+    def compact(self) -> "Frame":
+        """Without the rows that are present at no step."""
+        alive = self.present.any(axis=1)
+        return self if alive.all() else self.take(alive)
+
+    def shown_labels(self, row: int) -> Labels:
+        """The labels as an answer shows them, the name dropped where it is to be."""
+        labels = self.labels[row]
+        return labels.without(METRIC_NAME) if self.drop_name[row] else labels
+
+
+@dataclass(frozen=True, slots=True)
+class ScalarFrame:
+    """A scalar at each step: float64 (steps,)."""
+
+    values: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class StringFrame:
+    text: str
+
+
+Value = Frame | ScalarFrame | StringFrame

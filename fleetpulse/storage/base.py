@@ -1,0 +1,66 @@
+"""What a store must do, and nothing about how."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from fleetpulse.matchers import Matcher
+from fleetpulse.model import Labels, Metadata, Page, Series
+
+MatcherSets = Sequence[Sequence[Matcher]]
+
+
+@dataclass(frozen=True, slots=True)
+class Hints:
+    """What the caller will do with a selection. A store may use it and may ignore it.
+
+    step_ms: 0 for an instant query. range_ms: the window of a range selector, else 0.
+    func: the function or aggregation right around the selector.
+    max_samples, max_series: raise QueryError("execution", …) rather than return more; 0: no limit.
+    """
+
+    step_ms: int = 0
+    range_ms: int = 0
+    func: str = ""
+    max_samples: int = 0
+    max_series: int = 0
+
+
+class SampleWriter(Protocol):
+    """Takes pages. Safe from any thread."""
+
+    def write(self, pages: Sequence[Page]) -> None:
+        """Stores all pages or raises StorageError. Once back, a kill -9 loses none of them."""
+
+    def describe(self, metadata: Mapping[str, Metadata]) -> None:
+        """Remembers type, help and unit by metric name; the last word counts."""
+
+    def close(self) -> None:
+        """Ends what write() left under way. Called once, by whoever opened it."""
+
+
+class SeriesReader(Protocol):
+    """Gives series back. Safe from any thread. Both bounds are inclusive, in Unix ms.
+
+    All methods raise StorageError, or QueryError where a limit of the hints is passed.
+    """
+
+    def select(
+        self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, hints: Hints
+    ) -> Sequence[Series]:
+        """Series with at least one sample in the time asked for, in the order of their labels.
+
+        Times rise strictly; staleness markers are among the values, bit for bit.
+        """
+
+    def labels(self, sets: MatcherSets, start_ms: int, end_ms: int) -> list[str]:
+        """Label names, sorted, of series that match any of the sets (no set: all series)."""
+
+    def label_values(self, name: str, sets: MatcherSets, start_ms: int, end_ms: int) -> list[str]:
+        """Values of one label, sorted."""
+
+    def series(self, sets: MatcherSets, start_ms: int, end_ms: int) -> list[Labels]:
+        """Label sets, sorted."""
+
+    def metadata(self) -> Mapping[str, Metadata]:
+        """Type, help and unit by metric name."""

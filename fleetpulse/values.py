@@ -1,0 +1,114 @@
+"""Durations, sizes, addresses and names: parsed from what people write, printed as they read it.
+
+Every parser raises ValueError with a message that says what would be right.
+"""
+
+import math
+import re
+from dataclasses import dataclass
+
+# Prometheus' duration: units in falling order, each at most once, whole numbers.
+_DURATION = re.compile(
+    r"(?:(\d+)y)?(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+)s)?(?:(\d+)ms)?"
+)
+_DURATION_MS = (365 * 86_400_000, 7 * 86_400_000, 86_400_000, 3_600_000, 60_000, 1_000, 1)
+_DURATION_UNITS = ("y", "w", "d", "h", "m", "s", "ms")
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B?", re.IGNORECASE)
+_SIZE_POWER = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
+
+_METRIC_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
+_LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+
+
+def parse_duration(text: str) -> float:
+    """Seconds in a Prometheus duration such as `1h30m`, `10s` or `250ms`; `0` needs no unit."""
+    text = text.strip()
+    if text == "0":
+        return 0.0
+    match = _DURATION.fullmatch(text)
+    if not text or match is None:
+        raise ValueError(f"{text!r} is no duration; write for example 10s, 5m, 1h30m or 7d")
+    total = sum(
+        int(amount) * unit
+        for amount, unit in zip(match.groups(), _DURATION_MS, strict=True)
+        if amount
+    )
+    return total / 1000
+
+
+def format_duration(seconds: float) -> str:
+    """The shortest exact Prometheus duration, to the millisecond: 5400.0 → `1h30m`."""
+    left = round(seconds * 1000)
+    if left <= 0:
+        return "0s"
+    parts = []
+    for unit, name in zip(_DURATION_MS, _DURATION_UNITS, strict=True):
+        # Years and weeks only where nothing is left over: 10d reads better than 1w3d.
+        if name in ("y", "w") and left % unit:
+            continue
+        amount, left = divmod(left, unit)
+        if amount:
+            parts.append(f"{amount}{name}")
+    return "".join(parts)
+
+
+def parse_size(text: str) -> int:
+    """Bytes in `50MB`, `64KiB` or `1024`. As Prometheus has it, all units are powers of 1024."""
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"{text!r} is no size; write for example 512KB, 50MB or 1GB")
+    amount, unit, _ = match.groups()
+    return int(float(amount) * 1024 ** _SIZE_POWER[unit.upper()])
+
+
+def format_value(value: float) -> str:
+    """A sample value in the exposition format and the query API: shortest exact, +Inf, NaN."""
+    if math.isnan(value):
+        return "NaN"
+    if math.isinf(value):
+        return "+Inf" if value > 0 else "-Inf"
+    if value.is_integer() and abs(value) < 1e15:
+        return str(int(value)) if value or math.copysign(1, value) > 0 else "-0"
+    return repr(value)
+
+
+def is_metric_name(text: str) -> bool:
+    return _METRIC_NAME.fullmatch(text) is not None
+
+
+def is_label_name(text: str) -> bool:
+    return _LABEL_NAME.fullmatch(text) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class ListenAddress:
+    """Where a server listens. Port 0 asks the system for a free one."""
+
+    host: str
+    port: int
+
+    @property
+    def is_loopback(self) -> bool:
+        return self.host in ("localhost", "::1") or self.host.startswith("127.")
+
+    @property
+    def url(self) -> str:
+        """A URL by which this machine reaches the server."""
+        host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def parse_listen_address(text: str) -> ListenAddress:
+    """`HOST:PORT`, `[::1]:PORT` or `:PORT` (all addresses)."""
+    host, colon, port = text.strip().rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise ValueError(f"{text!r}: an IPv6 address needs brackets, as in [::1]:9100")
+    if not colon or not port.isdigit() or int(port) > 65535:
+        raise ValueError(f"{text!r} is no listen address; write HOST:PORT, as in 127.0.0.1:9100")
+    return ListenAddress(host or "0.0.0.0", int(port))  # noqa: S104 - asked for by leaving it out
