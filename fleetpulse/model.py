@@ -39,7 +39,7 @@ class Labels(tuple[tuple[str, str], ...]):
     __slots__ = ()
 
     @classmethod
-    def of(cls, mapping: Mapping[str, str] = {}, /, **more: str) -> Self:  # noqa: B006 - not kept
+    def of(cls, mapping: Mapping[str, str] = {}, /, **more: str) -> Self:
         return cls.from_pairs([*mapping.items(), *more.items()])
 
     @classmethod

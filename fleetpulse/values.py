@@ -81,6 +81,10 @@ def is_label_name(text: str) -> bool:
     return _LABEL_NAME.fullmatch(text) is not None
 
 
+# Where a server that listens on all addresses is reached from the same machine.
+_REACHABLE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - nothing is bound here
+
+
 @dataclass(frozen=True, slots=True)
 class ListenAddress:
     """Where a server listens. Port 0 asks the system for a free one."""
@@ -95,7 +99,7 @@ class ListenAddress:
     @property
     def url(self) -> str:
         """A URL by which this machine reaches the server."""
-        host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
+        host = _REACHABLE.get(self.host, self.host)
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
     def __str__(self) -> str:

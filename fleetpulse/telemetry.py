@@ -1,0 +1,189 @@
+"""What each role tells about itself: its /metrics, its health, its log."""
+
+import logging
+import socket
+import socketserver
+import sys
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+
+from prometheus_client import CollectorRegistry, Gauge, ProcessCollector, make_wsgi_app
+
+from fleetpulse import __version__
+from fleetpulse.errors import StartError
+from fleetpulse.service import STOP_DEADLINE
+from fleetpulse.values import ListenAddress
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+log = logging.getLogger(__name__)
+
+_MAX_THREADS = 16
+_SOCKET_TIMEOUT = 15.0  # seconds in which a client must send its request and take the answer
+
+
+def setup_logging(level: str = "info") -> None:
+    """One line an event on stderr: time, level, role's module, message."""
+    logging.basicConfig(
+        level=level.upper(),
+        stream=sys.stderr,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        force=True,
+    )
+    # Their chatter at INFO is about every single request or job.
+    for noisy in ("urllib3", "schedule", "werkzeug"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def new_registry() -> CollectorRegistry:
+    """A registry with process_* and fleetpulse_build_info; one a role, never the global one."""
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    info = Gauge(
+        "fleetpulse_build_info", "Version of FleetPulse; always 1.", ["version"], registry=registry
+    )
+    info.labels(__version__).set(1)
+    return registry
+
+
+def metrics_wsgi(registry: CollectorRegistry) -> "WSGIApplication":
+    """A /metrics page: text or OpenMetrics as the client asks, gzip if it takes it."""
+    return make_wsgi_app(registry)
+
+
+def text_wsgi(answer: Callable[[], tuple[int, str]], content_type: str) -> "WSGIApplication":
+    """A page whose status code and text come from a function."""
+
+    def app(_environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        code, text = answer()
+        body = text.encode()
+        status = f"{code} {'OK' if code == 200 else 'Service Unavailable'}"
+        headers = [("Content-Type", content_type), ("Content-Length", str(len(body)))]
+        start_response(status, headers)
+        return [body]
+
+    return app
+
+
+def health_routes(
+    registry: CollectorRegistry, ready: Callable[[], str | None]
+) -> dict[str, "WSGIApplication"]:
+    """/metrics, /-/healthy and /-/ready, whose body is ready()'s line, or 503 while it is None."""
+
+    def readiness() -> tuple[int, str]:
+        line = ready()
+        return (503, "not ready yet\n") if line is None else (200, line + "\n")
+
+    plain = "text/plain; charset=utf-8"
+    return {
+        "/metrics": metrics_wsgi(registry),
+        "/-/healthy": text_wsgi(lambda: (200, "healthy\n"), plain),
+        "/-/ready": text_wsgi(readiness, plain),
+    }
+
+
+class TelemetryServer:
+    """A small HTTP server for GET: a thread a request, few at a time, each with a time limit."""
+
+    def __init__(
+        self, name: str, listen: ListenAddress, routes: Mapping[str, "WSGIApplication"]
+    ) -> None:
+        self.name, self._listen, self._routes = name, listen, routes
+        self._server: _Server | None = None
+
+    @property
+    def address(self) -> ListenAddress:
+        """Where it really listens, once started; tells the port that port 0 became."""
+        if self._server is None:
+            return self._listen
+        return ListenAddress(self._listen.host, self._server.server_address[1])
+
+    def start(self) -> None:
+        self._server = bind(self._listen)
+        self._server.set_app(self._dispatch)
+        loop = threading.Thread(
+            target=self._server.serve_forever, args=(0.2,), name=self.name, daemon=True
+        )
+        loop.start()
+
+    def stop(self) -> None:
+        if self._server is not None:
+            server, self._server = self._server, None
+            server.shutdown()
+            server.server_close()
+
+    def _dispatch(
+        self, environ: "WSGIEnvironment", start_response: "StartResponse"
+    ) -> Iterable[bytes]:
+        app = self._routes.get(environ["PATH_INFO"])
+        if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
+            return _refuse(start_response, "405 Method Not Allowed", [("Allow", "GET, HEAD")])
+        if app is None:
+            return _refuse(start_response, "404 Not Found", [])
+        return app(environ, start_response)
+
+
+def _refuse(
+    start_response: "StartResponse", status: str, headers: list[tuple[str, str]]
+) -> list[bytes]:
+    body = status.encode() + b"\n"
+    length = ("Content-Length", str(len(body)))
+    start_response(status, [("Content-Type", "text/plain; charset=utf-8"), length, *headers])
+    return [body]
+
+
+def bind(listen: ListenAddress) -> "_Server":
+    """A bound server; StartError says which port is taken and what to do."""
+    try:
+        return _Server(listen)
+    except OSError as err:
+        raise StartError(
+            f"cannot listen on {listen}: {err.strerror}; stop what uses the port, "
+            f"or choose another with --listen or the section's listen key"
+        ) from err
+
+
+class _Handler(WSGIRequestHandler):
+    timeout = _SOCKET_TIMEOUT
+    server_version = "FleetPulse"
+    sys_version = ""
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
+        log.debug("%s %s", self.client_address[0], format % args)
+
+
+class _Server(socketserver.ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 64
+
+    def __init__(self, listen: ListenAddress) -> None:
+        self.address_family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
+        self._free = threading.Semaphore(_MAX_THREADS)
+        super().__init__((listen.host, listen.port), _Handler)
+
+    def server_bind(self) -> None:
+        # The base class asks the name service for the host's name, which can hang.
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = "localhost", self.server_address[1]
+        self.setup_environ()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if not self._free.acquire(timeout=STOP_DEADLINE):
+            self.shutdown_request(request)
+            return
+        super().process_request(request, client_address)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
+        # A client that went away is no event; the rest belongs in the log, not on bare stderr.
+        if not isinstance(sys.exception(), (ConnectionError, TimeoutError)):
+            log.exception("request of %s failed", client_address)
