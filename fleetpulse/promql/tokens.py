@@ -1,0 +1,162 @@
+"""A light look at a query's text before the parser sees it: bounds, positions, small rewrites.
+
+The parser recurses once per operator and bracket and ends the process when its stack does, so
+what goes to it is bounded here. It also tells no positions, takes no negative `@` time and
+reads escapes in raw strings; this module makes up for that.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+from fleetpulse.errors import QueryError
+
+MAX_LENGTH = 100_000  # characters
+MAX_NESTING = 100  # open brackets of any kind
+MAX_OPERATORS = 500
+
+_TOKEN = re.compile(
+    r"""(?P<space>\s+|\#[^\n]*)
+    |(?P<string>"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|`[^`]*`)
+    |(?P<number>(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?\w*)
+    |(?P<name>[A-Za-z_:][\w:]*)
+    |(?P<op>==|!=|=~|!~|<=|>=|.)""",
+    re.VERBOSE | re.DOTALL,
+)
+_OPEN, _CLOSE = "([{", ")]}"
+_OPERATORS = frozenset(["+", "-", "*", "/", "%", "^", "==", "!=", "<", ">", "<=", ">="])
+_WORD_OPERATORS = frozenset(["and", "or", "unless", "atan2"])
+_LABEL_LISTS = frozenset(["by", "without", "on", "ignoring", "group_left", "group_right"])
+_KEYWORDS = _WORD_OPERATORS | _LABEL_LISTS | {"bool", "offset", "inf", "nan"}
+# What newer Prometheus takes behind a feature flag and the parser does not know.
+_UNSUPPORTED = frozenset(["anchored", "smoothed", "fill", "fill_left", "fill_right"])
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    kind: str  # string, number, name or op
+    text: str
+    at: int  # index of the first character
+
+
+@dataclass(frozen=True, slots=True)
+class Scanned:
+    """text: for the parser; `@ 12.5` became `@ i`, where at_ms[i] is the time meant, in ms.
+
+    starts: where each call, aggregation and selector begins, in the order of the text.
+    """
+
+    text: str
+    at_ms: tuple[int, ...]
+    starts: tuple[int, ...]
+
+
+def scan(text: str) -> Scanned:
+    """QueryError("bad_data") where the query is too long, too deep or has too many operators."""
+    if len(text) > MAX_LENGTH:
+        raise _bad(f"query is {len(text)} characters long; at most {MAX_LENGTH} are taken")
+    tokens = list(tokenize(text))
+    _check_bounds(text, tokens)
+    rewritten, at_ms = _rewrite(text, tokens)
+    return Scanned(rewritten, at_ms, tuple(_starts(tokens)))
+
+
+def tokenize(text: str) -> Iterator[Token]:
+    """Tokens without space and comments. Any text can be cut; faults are the parser's to tell."""
+    for match in _TOKEN.finditer(text):
+        kind = match.lastgroup or ""
+        if kind != "space":
+            yield Token(kind, match[0], match.start())
+
+
+def position(text: str, at: int) -> str:
+    """`line:column` of a character, counted from 1."""
+    line = text.count("\n", 0, at) + 1
+    return f"{line}:{at - (text.rfind(chr(10), 0, at) + 1) + 1}"
+
+
+def unsupported_word(text: str) -> str | None:
+    """A modifier that the parser does not know, if the query has one."""
+    words = (token.text for token in tokenize(text) if token.kind == "name")
+    return next((word for word in words if word in _UNSUPPORTED), None)
+
+
+def _bad(message: str) -> QueryError:
+    return QueryError("bad_data", message)
+
+
+def _check_bounds(text: str, tokens: list[Token]) -> None:
+    depth = operators = 0
+    for token in tokens:
+        if token.kind == "op" and token.text in _OPEN:
+            depth += 1
+        elif token.kind == "op" and token.text in _CLOSE:
+            depth -= 1
+        elif token.text in _OPERATORS or token.text.lower() in _WORD_OPERATORS:
+            operators += token.kind != "string"
+        if depth > MAX_NESTING:
+            where = position(text, token.at)
+            raise _bad(f"{where}: parse error: nested deeper than {MAX_NESTING} brackets")
+        if operators > MAX_OPERATORS:
+            where = position(text, token.at)
+            raise _bad(f"{where}: parse error: more than {MAX_OPERATORS} operators")
+
+
+def _rewrite(text: str, tokens: list[Token]) -> tuple[str, tuple[int, ...]]:
+    parts: list[str] = []
+    times: list[int] = []
+    done = 0
+    skip_sign = False
+    for before, token in pairwise([Token("op", "", 0), *tokens]):
+        after_at = before.text == "@" and before.kind == "op"
+        if after_at and token.text in ("-", "+"):
+            skip_sign = True
+            parts.append(text[done : token.at])
+            done = token.at + 1
+        elif token.kind == "number" and (after_at or skip_sign):
+            times.append(_at_time(token, negative=skip_sign and before.text == "-"))
+            parts += [text[done : token.at], str(len(times) - 1)]
+            done, skip_sign = token.at + len(token.text), False
+        elif token.kind == "string" and token.text[0] == "`":
+            parts += [text[done : token.at], json.dumps(token.text[1:-1], ensure_ascii=False)]
+            done, skip_sign = token.at + len(token.text), False
+        else:
+            skip_sign = False
+    return "".join([*parts, text[done:]]), tuple(times)
+
+
+def _at_time(token: Token, *, negative: bool) -> int:
+    try:
+        seconds = float(token.text)
+    except ValueError:
+        raise _bad(f"parse error: {token.text!r} is no time for the @ modifier") from None
+    if seconds >= 2**53:
+        raise _bad(f"parse error: timestamp out of bounds for @ modifier: {token.text}")
+    return round(-seconds * 1000 if negative else seconds * 1000)
+
+
+def _starts(tokens: list[Token]) -> Iterator[int]:
+    """Beginnings of calls, aggregations and selectors; label lists, braces and ranges skipped."""
+    depth = 0  # of what is skipped
+    before = None
+    for token, after in pairwise([*tokens, Token("op", "", 0)]):
+        opening = token.kind == "op" and token.text in _OPEN
+        if depth:
+            depth += opening
+            depth -= token.kind == "op" and token.text in _CLOSE
+        elif opening and token.text in "{[":
+            depth = 1
+            if token.text == "{" and not _is_name(before):
+                yield token.at
+        elif opening and before is not None and before.text.lower() in _LABEL_LISTS:
+            depth = 1
+        elif _is_name(token) and not (before and before.text == "@"):
+            yield token.at
+        before = token
+        del after
+
+
+def _is_name(token: Token | None) -> bool:
+    return token is not None and token.kind == "name" and token.text.lower() not in _KEYWORDS
