@@ -201,23 +201,24 @@ def _find_fault(text: str, message: str) -> int:
     return found[0] if len(found) == 1 else -1
 
 
-_MATCH_OPS: dict[Any, MatchOp] = {
-    parser.MatchOp.Equal: "=",
-    parser.MatchOp.NotEqual: "!=",
-    parser.MatchOp.Re: "=~",
-    parser.MatchOp.NotRe: "!~",
+# The library's enumerations cannot be hashed, so their names are the keys.
+_MATCH_OPS: dict[str, MatchOp] = {
+    "MatchOp.Equal": "=",
+    "MatchOp.NotEqual": "!=",
+    "MatchOp.Re": "=~",
+    "MatchOp.NotRe": "!~",
 }
-_CARDINALITIES: dict[Any, Cardinality] = {
-    parser.VectorMatchCardinality.OneToOne: "one-to-one",
-    parser.VectorMatchCardinality.ManyToOne: "many-to-one",
-    parser.VectorMatchCardinality.OneToMany: "one-to-many",
-    parser.VectorMatchCardinality.ManyToMany: "many-to-many",
+_CARDINALITIES: dict[str, Cardinality] = {
+    "VectorMatchCardinality.OneToOne": "one-to-one",
+    "VectorMatchCardinality.ManyToOne": "many-to-one",
+    "VectorMatchCardinality.OneToMany": "one-to-many",
+    "VectorMatchCardinality.ManyToMany": "many-to-many",
 }
-_TYPES: dict[Any, ValueType] = {
-    parser.ValueType.Scalar: "scalar",
-    parser.ValueType.Vector: "vector",
-    parser.ValueType.Matrix: "matrix",
-    parser.ValueType.String: "string",
+_TYPES: dict[str, ValueType] = {
+    "ValueType.Scalar": "scalar",
+    "ValueType.Vector": "vector",
+    "ValueType.Matrix": "matrix",
+    "ValueType.String": "string",
 }
 _SET_OPERATORS = ("and", "or", "unless")
 
@@ -254,7 +255,7 @@ class _Converter:
     def _VectorSelector(self, node: Any) -> Selector:  # noqa: N802
         if node.matchers.or_matchers:
             raise QueryError("bad_data", "not supported: or between label matchers")
-        matchers = [Matcher(m.name, _MATCH_OPS[m.op], m.value) for m in node.matchers.matchers]
+        matchers = [Matcher(m.name, _MATCH_OPS[str(m.op)], m.value) for m in node.matchers.matchers]
         if node.name is not None:
             matchers.insert(0, Matcher(METRIC_NAME, "=", node.name))
         start = self._next_start()
@@ -305,7 +306,7 @@ class _Converter:
     def _Call(self, node: Any) -> Expr:  # noqa: N802
         start = self._next_start()
         args = tuple(self.convert(arg) for arg in node.args)
-        return Call(node.func.name, args, _TYPES[node.func.return_type], pos=start)
+        return Call(node.func.name, args, _TYPES[str(node.func.return_type)], pos=start)
 
     def _at(self, modifier: Any) -> At:
         if modifier is None:
@@ -325,7 +326,7 @@ def _matching(modifier: Any, op: str) -> Matching:
         raise QueryError("bad_data", "not supported: fill")
     labels = modifier.matching
     return Matching(
-        _CARDINALITIES[modifier.card],
+        _CARDINALITIES[str(modifier.card)],
         on=labels is not None and labels.type == parser.LabelModifierType.Include,
         labels=() if labels is None else tuple(labels.labels),
         include=tuple(modifier.group_labels or ()),
