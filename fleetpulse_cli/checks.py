@@ -1,0 +1,95 @@
+"""`fleetpulse check`: configuration, rule, target and bridge files, all faults at once."""
+
+from collections.abc import Callable, Sequence
+from glob import glob
+from pathlib import Path
+from typing import Any
+
+from fleetpulse.errors import ConfigError
+from fleetpulse.yamlconf import Document, load_model, read_text
+from fleetpulse_cli.settings import SECTIONS, root_model
+
+Check = Callable[[Path], Sequence[str]]
+
+
+def check_files(paths: Sequence[Path]) -> tuple[list[str], list[str]]:
+    """(faults, a line for each file without one). What a file is, is told by its content."""
+    faults: list[str] = []
+    fine: list[str] = []
+    for path in paths:
+        found, what = check_file(path)
+        faults.extend(found)
+        if not found:
+            fine.append(f"{path}: {what}, no fault found")
+    return faults, fine
+
+
+def check_file(path: Path) -> tuple[Sequence[str], str]:
+    try:
+        data = Document.parse(read_text(path), str(path)).data
+    except ConfigError as err:
+        return err.faults, "file"
+    what, check = _kind(data)
+    try:
+        return check(path), what
+    except ConfigError as err:
+        return err.faults, what
+
+
+def _kind(data: Any) -> tuple[str, Check]:
+    if isinstance(data, list):
+        return "target file", _check_targets
+    keys = set(data) if isinstance(data, dict) else set[str]()
+    if "groups" in keys:
+        return "rule file", _check_rules
+    if keys & {"route", "receivers", "inhibit_rules"}:
+        return "bridge file", _check_bridge
+    if keys & {"scrape_configs", "rule_files", "alerting", "remote_write"}:
+        return "Prometheus configuration", _explain_prometheus
+    return "configuration", _check_config
+
+
+def _check_rules(path: Path) -> Sequence[str]:
+    from rules.files import check_rule_file
+
+    return check_rule_file(path)
+
+
+def _check_targets(path: Path) -> Sequence[str]:
+    from scraper.targets import check_target_file
+
+    return check_target_file(path)
+
+
+def _check_bridge(path: Path) -> Sequence[str]:
+    from alertmanager_bridge.amconfig import check_bridge_file
+
+    return check_bridge_file(path)
+
+
+def _explain_prometheus(path: Path) -> Sequence[str]:
+    return [
+        f"{path}:1: this is Prometheus' own file; put its scrape_configs under `scraper:` "
+        f"and its rule_files under `rules:` of a FleetPulse configuration"
+    ]
+
+
+def _check_config(path: Path) -> Sequence[str]:
+    """The file's own faults or, where it has none, those of the files it names."""
+    root = load_model(path, root_model(SECTIONS))
+    found: list[str] = []
+    for named in referenced_files(root, path.parent):
+        found.extend(check_file(named)[0])
+    return found
+
+
+def referenced_files(root: Any, base: Path) -> list[Path]:
+    """Rule files, target files and the bridge's file that a configuration names."""
+    patterns = [str(base / pattern) for pattern in root.rules.rule_files]
+    for job in root.scraper.scrape_configs:
+        for discovery in job.file_sd_configs:
+            patterns.extend(str(base / pattern) for pattern in discovery.files)
+    files = [Path(found) for pattern in patterns for found in sorted(glob(pattern))]
+    if root.bridge.config_file is not None:
+        files.append(root.bridge.config_file)
+    return files
