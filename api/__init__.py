@@ -1,0 +1,1 @@
+"""The API role: answers queries, takes pushes, keeps the keys."""

@@ -1,0 +1,85 @@
+"""Wires the API: a Flask application from ready collaborators."""
+
+import time
+from collections.abc import Callable
+
+from flask import Flask
+from prometheus_client import CollectorRegistry
+
+from api import catalog, metrics, observe, prometheus, push, servers
+from api.auth import Gate
+from api.config import ApiConfig
+from api.inventory import Inventory
+from api.keys import KeyStore
+from api.limits import limit_rate
+from api.respond import map_errors
+from api.templates import Templates
+from fleetpulse.promql.result import QueryEngine
+from fleetpulse.storage.base import SampleWriter, SeriesReader
+
+_API = "/api/v1"
+
+
+def create_app(
+    config: ApiConfig,
+    engine: QueryEngine,
+    reader: SeriesReader,
+    writer: SampleWriter,
+    keys: KeyStore,
+    registry: CollectorRegistry,
+    *,
+    now: Callable[[], float] = time.time,
+) -> Flask:
+    """The WSGI application. StartError where keys are needed and there are none.
+
+    Closes none of what it is handed. All state is behind locks: threads may share it.
+    """
+    gate = Gate(
+        config,
+        keys,
+        scopes={"push.receive": "push"},
+        open_endpoints=observe.OPEN_ENDPOINTS,
+    )
+    gate.check_start()
+    app = _bare_app(config)
+    map_errors(app)
+    observe.observe(app, registry)
+    observe.guard_headers(app)
+    gate.install(app)
+    limit_rate(app, config, observe.OPEN_ENDPOINTS)
+    app.before_request(gate.authorize)
+
+    memory = push.PushMemory(config.push.remembered_batches)
+    receiver = push.PushReceiver(config.push, writer, memory, push.PushCounters(registry), now)
+    inventory = Inventory(
+        engine, reader, config.servers, config.push.servers, memory.address, config.query.timeout
+    )
+    app.register_blueprint(observe.blueprint(registry, lambda: _summary(config)))
+    app.register_blueprint(prometheus.blueprint(engine, config.query, now), url_prefix=_API)
+    app.register_blueprint(catalog.blueprint(reader, config.query), url_prefix=_API)
+    templates = Templates.load()
+    app.register_blueprint(
+        metrics.blueprint(engine, reader, templates, config.query, now), url_prefix=_API
+    )
+    app.register_blueprint(push.blueprint(receiver), url_prefix=_API)
+    app.register_blueprint(servers.blueprint(inventory, now), url_prefix=_API)
+    return app
+
+
+def _bare_app(config: ApiConfig) -> Flask:
+    app = Flask("api", static_folder=None)
+    # Read by Flask while the body comes in: also where the sender does not tell its length.
+    app.config["MAX_CONTENT_LENGTH"] = config.push.max_body
+    app.config["MAX_FORM_MEMORY_SIZE"] = 1 << 20
+    app.config["MAX_FORM_PARTS"] = 1000
+    app.url_map.merge_slashes = False
+    app.url_map.strict_slashes = False
+    return app
+
+
+def _summary(config: ApiConfig) -> str:
+    """The line of /-/ready, for people."""
+    guard = "keys needed" if config.needs_keys else "reads need no key"
+    count = len(config.push.servers)
+    pushers = f", {count} server{'s' * (count != 1)} may push" if count else ""
+    return f"{guard}{pushers}"

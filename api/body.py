@@ -1,0 +1,56 @@
+"""Request bodies: read and decompressed within bounds, whatever the sender claims."""
+
+import zlib
+from typing import IO
+
+from flask import Request
+
+from api.respond import Refusal, bad_data
+
+_CHUNK = 64 << 10
+_GZIP = 31  # zlib's number for a gzip header and checksum
+
+
+def read_body(req: Request, max_body: int, max_decompressed: int) -> bytes:
+    """The decoded body. Refusal: 413 over a limit, 415 for an unknown coding, 400 if broken."""
+    coding = req.headers.get("Content-Encoding", "identity").strip().lower()
+    if coding not in ("", "identity", "gzip", "x-gzip"):
+        raise Refusal(415, f"Content-Encoding {coding!r} is not known; send gzip or none")
+    if (req.content_length or 0) > max_body:
+        raise _too_large("the body", max_body)
+    raw = _read(req.stream, max_body)
+    return gunzip(raw, max_decompressed) if coding.endswith("gzip") else raw
+
+
+def _read(stream: IO[bytes], limit: int) -> bytes:
+    parts, size = [], 0
+    while part := stream.read(min(_CHUNK, limit + 1 - size)):
+        size += len(part)
+        if size > limit:
+            raise _too_large("the body", limit)
+        parts.append(part)
+    return b"".join(parts)
+
+
+def gunzip(raw: bytes, limit: int) -> bytes:
+    """raw decompressed, several members one after another too, and never more than limit bytes."""
+    parts, size = [], 0
+    while True:
+        member = zlib.decompressobj(_GZIP)
+        try:
+            part = member.decompress(raw, limit + 1 - size)
+        except zlib.error as err:
+            raise bad_data(f"the body is no intact gzip: {err}") from err
+        size += len(part)
+        if size > limit:
+            raise _too_large("the decompressed body", limit)
+        if not member.eof:
+            raise bad_data("the body is no intact gzip: it ends too early")
+        parts.append(part)
+        raw = member.unused_data
+        if not raw:
+            return b"".join(parts)
+
+
+def _too_large(what: str, limit: int) -> Refusal:
+    return Refusal(413, f"{what} is larger than {limit} bytes; send fewer samples at a time")

@@ -1,0 +1,72 @@
+"""/api/v1/series, labels, label values and metadata: what there is, without its values."""
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from flask import Blueprint, Request, Response, request
+
+from api import params
+from api.config import QueryConfig
+from api.respond import bad_data, success
+from api.selectors import matcher_sets
+from fleetpulse.storage.base import SeriesReader
+from fleetpulse.values import is_label_name
+
+_T = TypeVar("_T")
+
+
+def blueprint(reader: SeriesReader, config: QueryConfig) -> Blueprint:
+    bp = Blueprint("catalog", __name__)
+
+    @bp.route("/series", methods=["GET", "POST"])
+    def series() -> Response:
+        sets = matcher_sets(request)
+        if not sets:
+            raise bad_data("no match[] parameter provided")
+        found = reader.series(sets, *_time_range(request))
+        return _limited([dict(labels) for labels in found], request, config)
+
+    @bp.route("/labels", methods=["GET", "POST"])
+    def labels() -> Response:
+        found = reader.labels(matcher_sets(request), *_time_range(request))
+        return _limited(found, request, config)
+
+    @bp.get("/label/<name>/values")
+    def label_values(name: str) -> Response:
+        if not is_label_name(name):
+            raise bad_data(f'invalid label name: "{name}"')
+        found = reader.label_values(name, matcher_sets(request), *_time_range(request))
+        return _limited(found, request, config)
+
+    @bp.get("/metadata")
+    def metadata() -> Response:
+        known = reader.metadata()
+        metric = params.value(request, "metric")
+        names = [metric] if metric in known else [] if metric else sorted(known)
+        limit = params.limit(request)
+        data: dict[str, Any] = {}
+        for name in names[: limit or None]:
+            entry = known[name]
+            data[name] = [{"type": _told(entry.type), "help": entry.help, "unit": entry.unit}]
+        return success(data)
+
+    return bp
+
+
+def _told(metric_type: str) -> str:
+    return "unknown" if metric_type == "untyped" else metric_type
+
+
+def _time_range(req: Request) -> tuple[int, int]:
+    start_ms = params.time_ms(req, "start", default=params.MIN_MS)
+    end_ms = params.time_ms(req, "end", default=params.MAX_MS)
+    if end_ms < start_ms:
+        raise params.invalid("end", "end timestamp must not be before start timestamp")
+    return start_ms, end_ms
+
+
+def _limited(found: Sequence[_T], req: Request, config: QueryConfig) -> Response:
+    limit = min(params.limit(req) or config.max_items, config.max_items)
+    if len(found) <= limit:
+        return success(found)
+    return success(found[:limit], warnings=["results truncated due to limit"])

@@ -1,0 +1,99 @@
+"""Query results as JSON text, built a series at a time: the API's hot path.
+
+The formats are those of Prometheus' HTTP API: a time is a number of seconds with at most three
+decimals, a value a string in the shortest form that reads back exactly, without an exponent
+from 1e-6 up to 1e21.
+"""
+
+import math
+from collections.abc import Sequence
+from decimal import Decimal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from api.respond import dumps
+from fleetpulse.model import Labels
+from fleetpulse.promql.result import Matrix, Scalar, String, Vector
+
+
+def data_json(data: Scalar | String | Vector | Matrix) -> str:
+    """The `data` member of an answer to query and query_range."""
+    if isinstance(data, Matrix):
+        return f'{{"resultType":"matrix","result":[{_matrix(data)}]}}'
+    if isinstance(data, Vector):
+        return f'{{"resultType":"vector","result":[{_vector(data)}]}}'
+    at = seconds(data.at_ms)
+    if isinstance(data, Scalar):
+        return f'{{"resultType":"scalar","result":[{at},"{value_text(data.value)}"]}}'
+    return f'{{"resultType":"string","result":[{at},{dumps(data.text)}]}}'
+
+
+def _vector(data: Vector) -> str:
+    at = seconds(data.at_ms)
+    texts = _value_texts(data.values)
+    return ",".join(
+        f'{{"metric":{labels_json(labels)},"value":[{at},"{text}"]}}'
+        for labels, text in zip(data.labels, texts, strict=True)
+    )
+
+
+def _matrix(data: Matrix) -> str:
+    rows = []
+    times_ms: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
+    times: Sequence[str] = ()
+    for series in data.series:
+        # The series of a range query mostly share their times: written once, used for all.
+        if series.times_ms is not times_ms and not np.array_equal(series.times_ms, times_ms):
+            times = [seconds(at) for at in series.times_ms.tolist()]
+        times_ms = series.times_ms
+        rows.append(f'{{"metric":{labels_json(series.labels)},"values":[')
+        rows.append(_pairs(times, series.values))
+        rows.append("]},")
+    if rows:
+        rows[-1] = "]}"
+    return "".join(rows)
+
+
+def _pairs(times: Sequence[str], values: NDArray[np.float64]) -> str:
+    if not len(values):
+        return ""
+    if _is_plain(values):
+        inner = '"],['.join(map('%s,"%r'.__mod__, zip(times, values.tolist(), strict=True)))
+        return f'[{inner}"]'.replace('.0"', '"')
+    inner = '"],['.join(map('%s,"%s'.__mod__, zip(times, _value_texts(values), strict=True)))
+    return f'[{inner}"]'
+
+
+def _is_plain(values: NDArray[np.float64]) -> bool:
+    """Whether Python's repr writes every value as Prometheus does, but for a final `.0`."""
+    size = np.abs(values)
+    return bool(np.all(((size >= 1e-4) & (size < 1e16)) | (size == 0)))
+
+
+def _value_texts(values: NDArray[np.float64]) -> list[str]:
+    if not _is_plain(values):
+        return [value_text(value) for value in values.tolist()]
+    return [text.removesuffix(".0") for text in map(repr, values.tolist())]
+
+
+def value_text(value: float) -> str:
+    if math.isnan(value):
+        return "NaN"
+    if math.isinf(value):
+        return "+Inf" if value > 0 else "-Inf"
+    text = repr(value)
+    if "e" in text and 1e-6 <= abs(value) < 1e21:
+        return format(Decimal(text), "f")
+    return text.removesuffix(".0")
+
+
+def seconds(at_ms: int) -> str:
+    """Unix milliseconds as seconds: 1500 → `1.500`."""
+    whole, rest = divmod(abs(at_ms), 1000)
+    sign = "-" if at_ms < 0 else ""
+    return f"{sign}{whole}.{rest:03d}" if rest else f"{sign}{whole}"
+
+
+def labels_json(labels: Labels) -> str:
+    return dumps(dict(labels))
