@@ -1,0 +1,106 @@
+"""Aggregations over a frame's rows, at each step (Prometheus' promql/engine.go)."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from fleetpulse.errors import QueryError
+from fleetpulse.model import METRIC_NAME, Labels
+from fleetpulse.promql.context import EvalContext
+from fleetpulse.promql.countvalues import count_values
+from fleetpulse.promql.frames import Floats, Frame, Mask, ScalarFrame, StringFrame, Value
+from fleetpulse.promql.gofloat import format_g
+from fleetpulse.promql.groups import Groups, number_keys
+from fleetpulse.promql.ranking import PICKERS, quantiles
+from fleetpulse.promql.summation import Counts, group_means, group_sums, group_variances
+from fleetpulse.promql.syntax import Aggregate
+
+Reduction = Callable[[Groups, Floats, Mask, Counts], Floats]
+
+
+def aggregate(ctx: EvalContext, node: Aggregate, frame: Frame, param: Value | None) -> Frame:
+    """node's aggregation of frame. param: k, the ratio, the quantile or the label's name."""
+    with np.errstate(all="ignore"):
+        if node.op in REDUCTIONS:
+            return _reduce(node, frame, REDUCTIONS[node.op])
+        if node.op in PICKERS:
+            groups, _ = group_rows(node, frame.labels)
+            return PICKERS[node.op](_at_param(ctx, node), groups, frame, _number(node, param))
+        if node.op == "quantile":
+            wanted = _number(node, param)
+            _warn_of_quantiles(_at_param(ctx, node), wanted)
+            return _reduce(node, frame, lambda *group: quantiles(wanted, *group))
+        if node.op == "count_values":
+            return count_values(ctx, node, frame, _text(node, param))
+    raise QueryError("bad_data", f"not supported: {node.op}")
+
+
+def group_rows(node: Aggregate, rows: Sequence[Labels]) -> tuple[Groups, list[Labels]]:
+    """The rows' groups and the labels of each group, in the order of their first rows."""
+    ids, labels = number_keys(group_labels(node, row) for row in rows)
+    return Groups.of(ids, len(labels)), labels
+
+
+def group_labels(node: Aggregate, labels: Labels) -> Labels:
+    if node.without:
+        return labels.without(METRIC_NAME, *node.grouping)
+    return labels.only(*node.grouping)
+
+
+def _reduce(node: Aggregate, frame: Frame, reduction: Reduction) -> Frame:
+    """One row for each group. Its name goes where any of its rows' is to be dropped."""
+    frame = frame.compact()
+    groups, labels = group_rows(node, frame.labels)
+    counts = groups.tally(frame.present)
+    present = counts > 0
+    divisors = np.maximum(counts, 1).astype(np.float64)
+    values = reduction(groups, frame.values, frame.present, divisors)
+    drop_name = groups.any(frame.drop_name[:, None])[:, 0]
+    return Frame(labels, values, present, drop_name)
+
+
+def _max(groups: Groups, values: Floats, present: Mask, _: Counts) -> Floats:
+    # fmax prefers anything to NaN, as Prometheus does; what is absent is made NaN.
+    return groups.reduce(np.fmax, np.where(present, values, np.nan))
+
+
+def _min(groups: Groups, values: Floats, present: Mask, _: Counts) -> Floats:
+    return groups.reduce(np.fmin, np.where(present, values, np.nan))
+
+
+REDUCTIONS: Mapping[str, Reduction] = {
+    "sum": lambda groups, values, present, _: group_sums(groups, values, present),
+    "avg": group_means,
+    "min": _min,
+    "max": _max,
+    "count": lambda _groups, _values, _present, counts: counts,
+    "group": lambda _groups, _values, _present, counts: np.ones_like(counts),
+    "stdvar": group_variances,
+    "stddev": lambda *group: np.sqrt(group_variances(*group)),
+}
+
+
+def _at_param(ctx: EvalContext, node: Aggregate) -> EvalContext:
+    return ctx if node.param is None else ctx.at_node(node.param.pos)
+
+
+def _warn_of_quantiles(ctx: EvalContext, wanted: Floats) -> None:
+    highest, lowest = (np.max(wanted), np.min(wanted)) if len(wanted) else (0.0, 0.0)
+    # A NaN among them is both the highest and the lowest, and passes no comparison.
+    faults = [np.nan] if np.isnan(highest) else []
+    faults += [highest] if highest > 1 else []
+    faults += [lowest] if lowest < 0 else []
+    for fault in faults:
+        ctx.warn(f"quantile value should be between 0 and 1, got {format_g(float(fault))}")
+
+
+def _number(node: Aggregate, param: Value | None) -> Floats:
+    if not isinstance(param, ScalarFrame):
+        raise QueryError("bad_data", f"{node.op}: the first argument has to be a scalar")
+    return param.values
+
+
+def _text(node: Aggregate, param: Value | None) -> str:
+    if not isinstance(param, StringFrame):
+        raise QueryError("bad_data", f"{node.op}: the first argument has to be a string")
+    return param.text

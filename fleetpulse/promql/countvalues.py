@@ -1,0 +1,43 @@
+"""count_values: how many rows of a group have each value, with the value as a label."""
+
+import numpy as np
+
+from fleetpulse.errors import QueryError
+from fleetpulse.model import METRIC_NAME, Labels
+from fleetpulse.promql.context import EvalContext
+from fleetpulse.promql.frames import Frame
+from fleetpulse.promql.gofloat import format_f
+from fleetpulse.promql.groups import Index, Numbering
+from fleetpulse.promql.syntax import Aggregate
+
+# A result row for every value there is: bounded, as every other frame is by what it is read from.
+_MAX_CELLS = 50_000_000
+
+
+def count_values(ctx: EvalContext, node: Aggregate, frame: Frame, label: str) -> Frame:
+    """A row for each group and value; label is the one that takes the value's text."""
+    if not label or "\ufffd" in label:
+        raise QueryError("execution", f'invalid label name "{label}"')
+    numbering: Numbering[Labels] = Numbering()
+    where: list[Index] = []
+    for row, labels in enumerate(frame.labels):
+        ctx.check_deadline()
+        steps = np.flatnonzero(frame.present[row])
+        # By their bits, so that -0 and 0 stay apart; NaNs of other bits have the same text.
+        values, nth = np.unique(frame.values[row, steps].view(np.int64), return_inverse=True)
+        texts = (format_f(value) for value in values.view(np.float64).tolist())
+        ids = [numbering[_labels(node, labels, label, text)] for text in texts]
+        if len(numbering) * frame.steps > _MAX_CELLS:
+            raise QueryError("execution", "count_values: too many distinct values")
+        where.append(np.array(ids, dtype=np.intp)[nth] * frame.steps + steps)
+    cells = np.concatenate(where) if where else np.zeros(0, dtype=np.intp)
+    counts = np.bincount(cells, minlength=len(numbering) * frame.steps)
+    values = counts.reshape(len(numbering), frame.steps).astype(np.float64)
+    return Frame(list(numbering), values, values > 0, np.zeros(len(values), dtype=bool))
+
+
+def _labels(node: Aggregate, labels: Labels, label: str, text: str) -> Labels:
+    marked = Labels.of({**dict(labels), label: text})
+    if node.without:
+        return marked.without(METRIC_NAME, *node.grouping)
+    return marked.only(label, *node.grouping)

@@ -1,0 +1,209 @@
+"""Vector matching: which rows of two frames an operator puts together, and under which labels.
+
+Rows are sorted into match groups once, by their labels; what Prometheus checks at each step (no
+two rows of a group on the "one" side, no two results alike) is then one array operation for all
+steps. Rows of a group that are never present at the same step are no fault.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fleetpulse.errors import QueryError
+from fleetpulse.model import METRIC_NAME, Labels
+from fleetpulse.promql.context import EvalContext
+from fleetpulse.promql.frames import Floats, Frame, Mask
+from fleetpulse.promql.groups import Groups, Index, labels_text, number_keys
+from fleetpulse.promql.syntax import Matching
+
+# How many cells of a mask are worked on at once where every row of one side meets many others.
+_BLOCK_CELLS = 1 << 22
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """Rows that belong together, one for each result row.
+
+    many, one: the values of the two sides, (results, steps). many is the left-hand side except
+    under group_right. present: where both are.
+    """
+
+    labels: Sequence[Labels]
+    many: Floats
+    one: Floats
+    present: Mask
+    drop_name: Mask
+
+
+@dataclass(frozen=True, slots=True)
+class Signatures:
+    """The match group of each row, on both sides, numbered alike."""
+
+    left: Index
+    right: Index
+    count: int
+
+    @classmethod
+    def of(cls, matching: Matching, left: Frame, right: Frame) -> "Signatures":
+        ids, distinct = number_keys(
+            signature(matching, labels) for side in (left, right) for labels in side.labels
+        )
+        return cls(ids[: left.rows], ids[left.rows :], len(distinct))
+
+
+def signature(matching: Matching, labels: Labels) -> Labels:
+    """The labels that decide about a match."""
+    if matching.on:
+        return labels.only(*matching.labels)
+    return labels.without(METRIC_NAME, *matching.labels)
+
+
+def match(
+    ctx: EvalContext, matching: Matching, left: Frame, right: Frame, *, keep_name: bool
+) -> Match:
+    """Pairs of rows for an arithmetic or comparison operator.
+
+    QueryError where the match is ambiguous at any step. keep_name: results keep the metric name
+    of the many side (a comparison that filters) until drop_name says otherwise.
+    """
+    swapped = matching.card == "one-to-many"
+    many, one = (right, left) if swapped else (left, right)
+    ids = Signatures.of(matching, many, one)
+    pairing = _Pairing(ctx, matching, many, one, ids)
+    pairing.check_one_side("left" if swapped else "right")
+    return pairing.results(keep_name=keep_name)
+
+
+class _Pairing:
+    """One match under way: "many" and "one" are the sides, also in one-to-one matching."""
+
+    def __init__(
+        self, ctx: EvalContext, matching: Matching, many: Frame, one: Frame, ids: Signatures
+    ) -> None:
+        self._ctx, self._matching, self._many, self._one, self._ids = ctx, matching, many, one, ids
+        self._one_groups = Groups.of(ids.right, ids.count)
+        self._duplicates_from = many.steps
+
+    def check_one_side(self, side: str) -> None:
+        """Finds the first step at which a match group has two rows on the "one" side.
+
+        A fault on the other side at an earlier step comes first, as an evaluation step by step
+        would have met it first.
+        """
+        if self._one_groups.sizes.max(initial=0) < 2:
+            return
+        # Prometheus looks no further at a step where either side is empty.
+        busy = self._many.present.any(axis=0) & self._one.present.any(axis=0)
+        twice = (self._one_groups.tally(self._one.present) > 1) & busy
+        step = _first(np.logical_or.reduce(twice))
+        if step == self._many.steps:
+            return
+        self._duplicates_from = step
+        self.results(keep_name=True)
+        raise QueryError("execution", self._duplicate_text(step, side))
+
+    def results(self, *, keep_name: bool) -> Match:
+        """The result rows, for steps before the first duplicate on the "one" side."""
+        keys = (
+            (group, self._included(labels))
+            for group, labels in zip(self._ids.right.tolist(), self._one.labels, strict=True)
+        )
+        variant_of_row, variants = number_keys(keys)
+        by_variant = Groups.of(variant_of_row, len(variants))
+        one_present = by_variant.any(self._one.present)
+        one_present[:, self._duplicates_from :] = False
+        many_rows, chosen = self._pairs([group for group, _ in variants], one_present)
+        labels = [
+            self._result_labels(self._many.labels[row], variants[variant][1], keep_name=keep_name)
+            for row, variant in zip(many_rows.tolist(), chosen.tolist(), strict=True)
+        ]
+        present = self._many.present[many_rows] & one_present[chosen]
+        self._check_results(many_rows, labels, present)
+        one_values = by_variant.only_present(self._one.values, self._one.present)
+        return Match(
+            labels,
+            self._many.values[many_rows],
+            one_values[chosen],
+            present,
+            self._many.drop_name[many_rows],
+        )
+
+    def _included(self, labels: Labels) -> tuple[str, ...]:
+        return tuple(labels.get(name) for name in self._matching.include)
+
+    def _pairs(self, groups: Sequence[int], one_present: Mask) -> tuple[Index, Index]:
+        """All (row of the many side, variant of the one side) that are ever present together."""
+        variants = Groups.of(np.array(groups, dtype=np.intp), self._ids.count)
+        first = np.cumsum(variants.sizes) - variants.sizes
+        partners = variants.sizes[self._ids.left]
+        rows = np.repeat(np.arange(self._many.rows), partners)
+        nth = np.arange(len(rows)) - np.repeat(np.cumsum(partners) - partners, partners)
+        chosen = variants.order[first[self._ids.left][rows] + nth]
+        alive = self._overlap(rows, chosen, one_present)
+        return rows[alive], chosen[alive]
+
+    def _overlap(self, rows: Index, chosen: Index, one_present: Mask) -> Mask:
+        alive = np.zeros(len(rows), dtype=bool)
+        block = max(1, _BLOCK_CELLS // max(1, self._many.steps))
+        for start in range(0, len(rows), block):
+            self._ctx.check_deadline()
+            part = slice(start, start + block)
+            both = self._many.present[rows[part]] & one_present[chosen[part]]
+            alive[part] = both.any(axis=1)
+        return alive
+
+    def _result_labels(
+        self, labels: Labels, included: tuple[str, ...], *, keep_name: bool
+    ) -> Labels:
+        if not keep_name:
+            labels = labels.without(METRIC_NAME)
+        if self._matching.card == "one-to-one":
+            if self._matching.on:
+                return labels.only(*self._matching.labels)
+            return labels.without(*self._matching.labels)
+        if not included:
+            return labels
+        added = zip(self._matching.include, included, strict=True)
+        return Labels.of({**dict(labels), **dict(added)})
+
+    def _check_results(self, rows: Index, labels: Sequence[Labels], present: Mask) -> None:
+        """QueryError where two rows of the many side make one result at the same step."""
+        groups = self._ids.left[rows]
+        if self._matching.card == "one-to-one":
+            clashing = Groups.of(groups, self._ids.count)
+            message = (
+                "multiple matches for labels: many-to-one matching must be explicit "
+                "(group_left/group_right)"
+            )
+        else:
+            ids, distinct = number_keys(zip(groups.tolist(), labels, strict=True))
+            clashing = Groups.of(ids, len(distinct))
+            message = "multiple matches for labels: grouping labels must ensure unique matches"
+        if clashing.sizes.max(initial=0) > 1 and (clashing.tally(present) > 1).any():
+            raise QueryError("execution", message)
+
+    def _duplicate_text(self, step: int, side: str) -> str:
+        seen: dict[int, int] = {}
+        for row in np.flatnonzero(self._one.present[:, step]).tolist():
+            group = int(self._ids.right[row])
+            if group in seen:
+                return self._two_rows_text(seen[group], row, side)
+            seen[group] = row
+        raise AssertionError("no duplicate where one was counted")
+
+    def _two_rows_text(self, first: int, second: int, side: str) -> str:
+        group = labels_text(signature(self._matching, self._one.labels[second]))
+        # In the order of their text, so that the message is the same each time.
+        rows = ", ".join(sorted(labels_text(self._one.labels[row]) for row in (first, second)))
+        return (
+            f"found duplicate series for the match group {group} on the {side} hand-side of the "
+            f"operation: [{rows}];many-to-many matching not allowed: matching labels must be "
+            "unique on one side"
+        )
+
+
+def _first(steps: Mask) -> int:
+    """The first step that is set; how many there are where none is."""
+    found = np.flatnonzero(steps)
+    return int(found[0]) if len(found) else len(steps)

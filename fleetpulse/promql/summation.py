@@ -1,0 +1,129 @@
+"""Sums and means of groups of rows, compensated so that cancellation loses nothing.
+
+Prometheus adds a group's values one by one with Neumaier's compensation. Here pairs of rows are
+added, then pairs of pairs, each addition with its exact rounding error (Knuth's TwoSum): as
+exact, and a handful of array operations instead of one for each row. Where such a sum is not
+finite the order of additions shows in the result; those few cells are added one by one.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from fleetpulse.promql.frames import Floats, Mask
+from fleetpulse.promql.groups import Groups, Index
+
+Counts = Floats
+
+
+def group_sums(groups: Groups, values: Floats, present: Mask) -> Floats:
+    """(groups, steps): the sum of what is present, 0 where nothing is."""
+    total, error = _tree_sum(groups, np.where(present, values, 0.0))
+    return _mend(groups, values, present, total + error, _sum_in_order)
+
+
+def group_means(groups: Groups, values: Floats, present: Mask, counts: Counts) -> Floats:
+    """(groups, steps): the mean of what is present; counts: how many rows are, at least 1."""
+    total, error = _tree_sum(groups, np.where(present, values, 0.0))
+    return _mend(groups, values, present, total / counts + error / counts, _mean_in_order)
+
+
+def group_variances(groups: Groups, values: Floats, present: Mask, counts: Counts) -> Floats:
+    """(groups, steps): the population variance; NaN where any value is NaN or infinite.
+
+    In two passes over the distances from one value of the group: exactly 0 for equal values.
+    """
+    some = groups.reduce(np.fmax, np.where(present & np.isfinite(values), values, np.nan))
+    distance = np.where(present, values - some[groups.ids], 0.0)
+    mean = np.add(*_tree_sum(groups, distance)) / counts
+    squares = np.where(present, (distance - mean[groups.ids]) ** 2, 0.0)
+    return np.add(*_tree_sum(groups, squares)) / counts
+
+
+def _tree_sum(groups: Groups, values: Floats) -> tuple[Floats, Floats]:
+    """(groups, steps): each group's sum as rounded, and the rounding errors to add to it."""
+    total, error = values[groups.order], np.zeros_like(values)
+    member = _places(groups)
+    while len(member) and member.max() > 0:
+        first = np.flatnonzero(member % 2 == 0)
+        paired = np.append(member, 0)[first + 1] == member[first] + 1
+        left, right = first[paired], first[paired] + 1
+        added = total[left] + total[right]
+        error[left] += error[right] + _rounding_error(total[left], total[right], added)
+        total[left] = added
+        total, error, member = total[first], error[first], member[first] // 2
+    sums = np.zeros((groups.count, values.shape[1]))
+    errors = np.zeros_like(sums)
+    sums[groups.filled], errors[groups.filled] = total, error
+    return sums, errors
+
+
+def _places(groups: Groups) -> Index:
+    """For the rows in the groups' order: 0 for the first of its group, 1 for the second, …"""
+    sizes = np.diff(np.append(groups.starts, len(groups.order)))
+    return np.arange(len(groups.order)) - np.repeat(groups.starts, sizes)
+
+
+def _rounding_error(left: Floats, right: Floats, added: Floats) -> Floats:
+    """What left + right has lost in becoming added; 0 where that is not finite."""
+    virtual = added - left
+    error = (left - (added - virtual)) + (right - virtual)
+    return np.where(np.isfinite(added), error, 0.0)
+
+
+def _mend(
+    groups: Groups,
+    values: Floats,
+    present: Mask,
+    result: Floats,
+    in_order: Callable[[Floats, Mask], Floats],
+) -> Floats:
+    """result, with what is not finite worked out anew in the rows' own order."""
+    broken = ~np.isfinite(result)
+    if broken.any():
+        for group, rows in zip(groups.filled.tolist(), groups.members(), strict=True):
+            steps = np.flatnonzero(broken[group])
+            if len(steps):
+                cells = np.ix_(rows, steps)
+                result[group, steps] = in_order(values[cells], present[cells])
+    return result
+
+
+def _sum_in_order(values: Floats, present: Mask) -> Floats:
+    """(steps,): the sum over the rows by Neumaier's algorithm, as Prometheus' kahansum.Inc."""
+    total = np.zeros(values.shape[1])
+    error = np.zeros_like(total)
+    for row, here in zip(values, present, strict=True):
+        new_total, new_error = _neumaier(row, total, error)
+        total, error = np.where(here, new_total, total), np.where(here, new_error, error)
+    return total + error
+
+
+def _mean_in_order(values: Floats, present: Mask) -> Floats:
+    """(steps,): the mean; once the sum would overflow, it goes on with the running mean."""
+    total, error, mean, count = np.zeros((4, values.shape[1]))
+    running = np.zeros(values.shape[1], dtype=bool)
+    for row, here in zip(values, present, strict=True):
+        count = count + here
+        divisor = np.maximum(count, 1)
+        new_total, new_error = _neumaier(row, total, error)
+        first = here & (count == 1)
+        overflows = here & ~running & ~first & np.isinf(new_total)
+        mean = np.where(overflows, total / np.maximum(count - 1, 1), mean)
+        error = np.where(overflows, error / np.maximum(count - 1, 1), error)
+        running |= overflows
+        share = (count - 1) / divisor
+        new_mean, mean_error = _neumaier(row / divisor, share * mean, share * error)
+        adds = here & ~running
+        mean = np.where(here & running, new_mean, mean)
+        total = np.where(adds, new_total, total)
+        error = np.where(adds, new_error, np.where(here & running, mean_error, error))
+    divisor = np.maximum(count, 1)
+    return np.where(running, mean + error, total / divisor + error / divisor)
+
+
+def _neumaier(value: Floats, total: Floats, error: Floats) -> tuple[Floats, Floats]:
+    added = total + value
+    larger = np.abs(total) >= np.abs(value)
+    lost = np.where(larger, (total - added) + value, (value - added) + total)
+    return added, np.where(np.isinf(added), 0.0, error + lost)
