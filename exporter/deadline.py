@@ -1,0 +1,124 @@
+"""Runs jobs of which any may hang: each has a deadline, none is started twice at a time."""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+# A job that takes longer than this, in seconds, no longer holds up those behind it.
+_PATIENCE = 0.25
+
+
+class OverdueError(Exception):
+    """A job that did not end in time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome(Generic[T]):
+    """What became of a job: its value, or the error it raised, and the seconds it took."""
+
+    value: T | None
+    error: Exception | None
+    seconds: float
+
+
+class Runner(Generic[T]):
+    """Runs jobs one after the other in a thread, in further threads where one is slow.
+
+    In sequence because under the interpreter's lock nothing is gained by running short jobs at
+    once, and each one's duration is then its own. A job past its deadline is left behind and is
+    not started again before it has returned; so there are never more threads than jobs.
+    run() may be called by one thread at a time.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        timeout: float,
+        *,
+        patience: float = _PATIENCE,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._name, self._timeout, self._clock = name, timeout, clock
+        self._patience = min(patience, timeout)
+        self._changed = threading.Condition()  # guards _stuck and the round under way
+        self._stuck: dict[str, float] = {}  # when a job began that was left behind
+
+    def run(self, jobs: Mapping[str, Callable[[], T]]) -> dict[str, Outcome[T]]:
+        """An outcome for every job, in their order, within little more than the timeout."""
+        with self._changed:
+            turn = _Round({key: job for key, job in jobs.items() if key not in self._stuck})
+            while len(turn.outcomes) < len(turn.jobs):
+                self._tend(turn)
+                if len(turn.outcomes) < len(turn.jobs):
+                    self._changed.wait(self._next_look(turn))
+            # Those that were stuck may be back by now; their next turn is then the next run's.
+            stuck: Outcome[T] = Outcome(
+                None, OverdueError("still stuck since an earlier turn"), 0.0
+            )
+            return {key: turn.outcomes.get(key, stuck) for key in jobs}
+
+    def _tend(self, turn: "_Round[T]") -> None:
+        now = self._clock()
+        for key, started in list(turn.running.items()):
+            if now - started >= self._timeout:
+                del turn.running[key]
+                self._stuck[key] = started
+                late = OverdueError(f"no answer within {self._timeout:g} s")
+                turn.outcomes[key] = Outcome(None, late, now - started)
+        slow = all(now - started >= self._patience for started in turn.running.values())
+        if slow and (key_ := turn.take(now)) is not None:
+            lane = threading.Thread(
+                target=self._lane, args=(turn, key_), name=f"{self._name}-{key_}", daemon=True
+            )
+            lane.start()
+
+    def _next_look(self, turn: "_Round[T]") -> float:
+        """Seconds until a running job will have become slow or overdue."""
+        now = self._clock()
+        waits = [started + self._timeout - now for started in turn.running.values()]
+        if turn.waiting:
+            waits += [started + self._patience - now for started in turn.running.values()]
+        return max(0.001, min((wait for wait in waits if wait > 0), default=0.001))
+
+    def _lane(self, turn: "_Round[T]", key: str | None) -> None:
+        while key is not None:
+            outcome = self._attempt(turn.jobs[key])
+            with self._changed:
+                if key in turn.running:
+                    del turn.running[key]
+                    turn.outcomes[key] = outcome
+                    key = turn.take(self._clock())
+                else:  # left behind; another lane has long taken over
+                    del self._stuck[key]
+                    key = None
+                self._changed.notify_all()
+
+    def _attempt(self, job: Callable[[], T]) -> Outcome[T]:
+        started = self._clock()
+        try:
+            value = job()
+        except Exception as err:  # noqa: BLE001 - the caller logs and counts it; the others go on
+            return Outcome(None, err, self._clock() - started)
+        return Outcome(value, None, self._clock() - started)
+
+
+class _Round(Generic[T]):
+    """The jobs of one run(): waiting, running since when, done."""
+
+    def __init__(self, jobs: Mapping[str, Callable[[], T]]) -> None:
+        self.jobs = jobs
+        self.waiting = deque(jobs)
+        self.running: dict[str, float] = {}
+        self.outcomes: dict[str, Outcome[T]] = {}
+
+    def take(self, now: float) -> str | None:
+        if not self.waiting:
+            return None
+        key = self.waiting.popleft()
+        self.running[key] = now
+        return key
