@@ -1,0 +1,255 @@
+"""The index in memory: targets, lines, layouts and who held which, kept up with the file."""
+
+import sqlite3
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fleetpulse.errors import QueryError
+from fleetpulse.matchers import Matcher
+from fleetpulse.model import Labels
+from fleetpulse.storage.base import MatcherSets
+from fleetpulse.storage.embedded.holdings import Holdings
+from fleetpulse.storage.embedded.labeltable import FAIL, PASS, SILENT, Ids, LabelTable, load_labels
+
+Mask = NDArray[np.bool_]
+
+_MERGED_KEPT = 200_000
+_MATCHERS_MAX = 60  # one bit each
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Of a layout's lines those wanted: their columns and ids; and the targets to want them of."""
+
+    layout: int
+    columns: Ids
+    lines: Ids
+    targets: Ids
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Every one of lines matches on every one of targets; the shapes say where they are."""
+
+    lines: Ids
+    targets: Ids
+    shapes: tuple[Shape, ...]
+
+
+class _State:
+    """All that a new generation of the index replaces at once."""
+
+    def __init__(self) -> None:
+        self.targets, self.lines = LabelTable(), LabelTable()
+        self.layouts: dict[int, Ids] = {}
+        self.layout_ids: dict[bytes, int] = {}
+        self.last_layout = 0
+        self.held = Holdings()
+        self.merged: dict[tuple[int, int], Labels] = {}
+
+    def catch_up(self, db: sqlite3.Connection) -> None:
+        for table, name in ((self.targets, "target"), (self.lines, "line")):
+            query = f"SELECT id, labels FROM {name} WHERE id > ? ORDER BY id"  # noqa: S608
+            for entry, text in db.execute(query, (table.last_id,)):
+                table.add(entry, load_labels(text))
+        query = "SELECT id, digest, lines FROM layout WHERE id > ? ORDER BY id"
+        for entry, digest, lines in db.execute(query, (self.last_layout,)):
+            self.layouts[entry] = np.frombuffer(lines, "<i4").astype(np.int64)
+            self.layout_ids[digest] = self.last_layout = entry
+        query = "SELECT id, target, layout, from_ms, until_ms FROM held WHERE id > ? ORDER BY id"
+        for row in db.execute(query, (self.held.last_id,)):
+            self.held.add(*row)
+
+    def labels_of(self, pairs: Iterable[tuple[int, int]]) -> list[Labels]:
+        if len(self.merged) > _MERGED_KEPT:
+            self.merged.clear()
+        return [self.merged.get(pair) or self._merge(pair) for pair in pairs]
+
+    def _merge(self, pair: tuple[int, int]) -> Labels:
+        labels = self.targets.get(pair[0]).merged(self.lines.get(pair[1]))
+        self.merged[pair] = labels
+        return labels
+
+
+class Catalogue:
+    """Safe from any thread. Every caller refreshes it inside its own transaction first.
+
+    The tables only grow, so catching up is reading rows above the largest id known. Rows are
+    deleted by retention alone, which raises the generation: then everything is read anew.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._generation = -1
+        self._state = _State()
+
+    def refresh(self, db: sqlite3.Connection) -> None:
+        query = "SELECT value FROM counter WHERE name = 'generation'"
+        generation = db.execute(query).fetchone()[0]
+        with self._lock:
+            if generation < self._generation:
+                return  # an older snapshot; what it lacks here has expired
+            if generation > self._generation:
+                self._generation, self._state = generation, _State()
+            self._state.catch_up(db)
+
+    def target_id(self, labels: Labels) -> int | None:
+        return self._state.targets.ids.get(labels)
+
+    def line_id(self, labels: Labels) -> int | None:
+        return self._state.lines.ids.get(labels)
+
+    def layout_id(self, digest: bytes) -> int | None:
+        return self._state.layout_ids.get(digest)
+
+    def layout_lines(self, layout: int) -> Ids:
+        return self._state.layouts[layout]
+
+    def covers(self, target: int, layout: int, from_ms: int, until_ms: int) -> bool:
+        with self._lock:
+            return self._state.held.covers(target, layout, from_ms, until_ms)
+
+    def counts(self) -> dict[str, int]:
+        with self._lock:
+            state = self._state
+            return {
+                "targets": len(state.targets.ids),
+                "lines": len(state.lines.ids),
+                "layouts": len(state.layouts),
+                "held": len(state.held),
+            }
+
+    def lines_of(self, targets: Ids, start_ms: int, end_ms: int) -> dict[int, Ids]:
+        """By target, the lines of all layouts that it held in the time given."""
+        with self._lock:
+            held_by, layouts = self._state.held.between(start_ms, end_ms)
+            found: dict[int, Ids] = {}
+            for target in targets.tolist():
+                lines = [self._state.layouts[at] for at in layouts[held_by == target].tolist()]
+                found[target] = np.unique(np.concatenate([np.zeros(0, np.int64), *lines]))
+            return found
+
+    def resolve(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> "Selection":
+        """Which lines of which targets match, of those that may have samples in the time given."""
+        with self._lock:
+            state = self._state
+            return Selection(_resolve(state, matchers, start_ms, end_ms), state, self._lock)
+
+    def names(self, sets: MatcherSets, start_ms: int, end_ms: int) -> set[str]:
+        """Names of the labels of matching series."""
+        with self._lock:
+            state, found = self._state, set[str]()
+            for shape in self._shapes(sets, start_ms, end_ms):
+                for name in set(state.lines.names() + state.targets.names()) - found:
+                    if _values(state, name, shape):
+                        found.add(name)
+            return found
+
+    def values(self, name: str, sets: MatcherSets, start_ms: int, end_ms: int) -> set[str]:
+        """Values of one label of matching series."""
+        with self._lock:
+            found = set[str]()
+            for shape in self._shapes(sets, start_ms, end_ms):
+                found |= _values(self._state, name, shape)
+            return found
+
+    def series(self, sets: MatcherSets, start_ms: int, end_ms: int) -> set[Labels]:
+        """Labels of matching series."""
+        with self._lock:
+            pairs = {
+                (target, line)
+                for shape in self._shapes(sets, start_ms, end_ms)
+                for target in shape.targets.tolist()
+                for line in shape.lines.tolist()
+            }
+            return set(self._state.labels_of(pairs))
+
+    def _shapes(self, sets: MatcherSets, start_ms: int, end_ms: int) -> list[Shape]:
+        return [
+            shape
+            for matchers in (sets or [()])
+            for group in _resolve(self._state, matchers, start_ms, end_ms)
+            for shape in group.shapes
+        ]
+
+
+class Selection:
+    """What a resolve() found, with the state of the index that its ids belong to."""
+
+    def __init__(self, groups: Sequence[Group], state: _State, lock: threading.RLock) -> None:
+        self.groups = groups
+        self._state, self._lock = state, lock
+
+    def labels_of(self, pairs: Iterable[tuple[int, int]]) -> list[Labels]:
+        """The full labels of (target, line) pairs."""
+        with self._lock:
+            return self._state.labels_of(pairs)
+
+
+def _resolve(state: _State, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> list[Group]:
+    targets, layouts = state.held.between(start_ms, end_ms)
+    groups = []
+    for line_mask, target_mask in _groups(state, matchers):
+        wanted = target_mask[targets]
+        if wanted.any():
+            group = _group(state, line_mask, targets[wanted], layouts[wanted])
+            if group.shapes:
+                groups.append(group)
+    return groups
+
+
+def _groups(state: _State, matchers: Sequence[Matcher]) -> list[tuple[Mask, Mask]]:
+    """Masks of lines and of targets by id, such that all lines match on all targets.
+
+    A matcher is decided by the line where that names the label, else by the target. So lines are
+    parted by which matchers they leave to the target; few such parts exist.
+    """
+    if len(matchers) > _MATCHERS_MAX:
+        raise QueryError("bad_data", f"more than {_MATCHERS_MAX} matchers in one selector")
+    patterns = np.zeros(len(state.lines.by_id), np.int64)
+    failed = np.zeros(len(state.lines.by_id), bool)
+    by_target = []
+    for bit, matcher in enumerate(matchers):
+        verdict = state.lines.verdict(matcher)
+        failed |= verdict == FAIL
+        patterns |= (verdict == SILENT).astype(np.int64) << bit
+        of_target = state.targets.verdict(matcher)
+        silent = PASS if matcher.matches_empty else FAIL
+        by_target.append(np.where(of_target == SILENT, silent, of_target) == PASS)
+    groups = []
+    for pattern in np.unique(patterns[~failed]).tolist():
+        targets = np.ones(len(state.targets.by_id), bool)
+        for bit, passes in enumerate(by_target):
+            if pattern >> bit & 1:
+                targets &= passes
+        groups.append((~failed & (patterns == pattern), targets))
+    return groups
+
+
+def _group(state: _State, line_mask: Mask, targets: Ids, layouts: Ids) -> Group:
+    """targets and layouts are pairs in the order of the layouts."""
+    shapes = []
+    found, starts = np.unique(layouts, return_index=True)
+    for layout, part in zip(found.tolist(), np.split(targets, starts[1:]), strict=True):
+        lines = state.layouts[layout]
+        columns = np.flatnonzero(line_mask[lines])
+        if len(columns):
+            shapes.append(Shape(layout, columns, lines[columns], part))
+    none = [np.zeros(0, np.int64)]
+    return Group(
+        np.unique(np.concatenate(none + [shape.lines for shape in shapes])),
+        np.unique(np.concatenate(none + [shape.targets for shape in shapes])),
+        tuple(shapes),
+    )
+
+
+def _values(state: _State, name: str, shape: Shape) -> set[str]:
+    """Values of a label: those of the lines, and the targets' where a line is silent."""
+    found = state.lines.values(name, shape.lines)
+    if (state.lines.codes(name)[shape.lines] == SILENT).any():
+        found |= state.targets.values(name, shape.targets)
+    return found

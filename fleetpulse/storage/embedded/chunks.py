@@ -1,0 +1,90 @@
+"""Chunk rows: a series' samples of one span, compressed. What history is read from."""
+
+import sqlite3
+from dataclasses import dataclass, field
+
+from fleetpulse.storage.embedded.codec import Times, decode_times, decode_values
+from fleetpulse.storage.embedded.labeltable import Ids
+from fleetpulse.storage.embedded.limits import Budget
+from fleetpulse.storage.embedded.runs import Run, RunsOf
+from fleetpulse.storage.embedded.schema import SPAN_MS
+from fleetpulse.storage.embedded.sql import IN_LIST, id_list
+
+# Where the targets wanted are this share of all between the first and the last of them, the rows
+# of a line are read in one go and not one by one.
+_DENSE = 0.2
+
+
+@dataclass(slots=True)
+class _Clock:
+    """The timestamps of some chunks: of its samples those from begin to end are wanted."""
+
+    samples: int
+    begin: int
+    end: int
+    times: Times
+
+
+@dataclass(slots=True)
+class _Clocks:
+    """Clocks as they are asked for, each decoded once."""
+
+    rows: dict[tuple[int, int, int], tuple[int, bytes]]
+    start_ms: int
+    end_ms: int
+    known: dict[tuple[int, int, int], _Clock] = field(default_factory=dict)
+
+    def get(self, key: tuple[int, int, int]) -> _Clock:
+        clock = self.known.get(key)
+        if clock is None:
+            samples, blob = self.rows[key]
+            times = decode_times(blob, samples)
+            begin, end = times.searchsorted([self.start_ms, self.end_ms + 1]).tolist()
+            clock = self.known[key] = _Clock(samples, begin, end, times[begin:end])
+        return clock
+
+
+def spans_between(db: sqlite3.Connection, start_ms: int, end_ms: int) -> range:
+    """The spans of a stretch of time, cut to where there are any chunks."""
+    first, last = db.execute(
+        "SELECT (SELECT min(span) FROM chunk), (SELECT max(span) FROM chunk)"
+    ).fetchone()
+    if first is None:
+        return range(0)
+    return range(max(start_ms // SPAN_MS, first), min(end_ms // SPAN_MS, last) + 1)
+
+
+def read_runs(
+    db: sqlite3.Connection,
+    lines: Ids,
+    targets: Ids,
+    bounds: tuple[int, int],
+    budget: Budget,
+    runs: RunsOf,
+) -> None:
+    """Adds the samples that chunks hold of all lines of all targets to runs; bounds inclusive."""
+    spans = spans_between(db, *bounds)
+    if not spans or not len(lines):
+        return
+    where, wanted = _where_targets(targets)
+    query = f"SELECT span, target, n, samples, times FROM clock WHERE span {IN_LIST} AND {where}"  # noqa: S608
+    rows = db.execute(query, (id_list(spans), *wanted))
+    clocks = _Clocks({(span, target, n): (k, blob) for span, target, n, k, blob in rows}, *bounds)
+    query = f"""
+        SELECT span, line, target, clock, vals FROM chunk
+        WHERE span {IN_LIST} AND line {IN_LIST} AND {where}
+    """  # noqa: S608
+    for span, line, target, n, blob in db.execute(query, (id_list(spans), id_list(lines), *wanted)):
+        clock = clocks.get((span, target, n))
+        if clock.begin < clock.end:
+            budget.take_samples(clock.end - clock.begin)
+            values = decode_values(blob, clock.samples)[clock.begin : clock.end]
+            runs.setdefault((target, line), []).append(Run(clock.times, values))
+
+
+def _where_targets(targets: Ids) -> tuple[str, tuple[int | str, ...]]:
+    first, last = int(targets[0]), int(targets[-1])
+    if len(targets) < 8 or len(targets) < _DENSE * (last - first + 1):
+        return f"target {IN_LIST}", (id_list(targets),)
+    # The plus keeps SQLite from seeking by each target after all.
+    return f"target BETWEEN ? AND ? AND +target {IN_LIST}", (first, last, id_list(targets))

@@ -1,0 +1,109 @@
+"""Interned label sets with, by label name, the value each of them has: what matchers work on."""
+
+import json
+from array import array
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fleetpulse.matchers import Matcher
+from fleetpulse.model import Labels
+
+SILENT, FAIL, PASS = -1, 0, 1
+
+Ids = NDArray[np.int64]
+
+
+@dataclass(slots=True)
+class _Column:
+    """The values of one label: (ids[i], codes[i]) says who has values[code]."""
+
+    values: list[str] = field(default_factory=list)
+    code_of: dict[str, int] = field(default_factory=dict)
+    ids: "array[int]" = field(default_factory=lambda: array("i"))
+    codes: "array[int]" = field(default_factory=lambda: array("i"))
+    dense: NDArray[np.int32] | None = None
+
+    def add(self, entry: int, value: str) -> None:
+        code = self.code_of.get(value)
+        if code is None:
+            code = self.code_of[value] = len(self.values)
+            self.values.append(value)
+        self.ids.append(entry)
+        self.codes.append(code)
+
+
+class LabelTable:
+    """Label sets by id; ids rise but may have gaps. Not locked: its owner does that."""
+
+    def __init__(self) -> None:
+        self.by_id: list[Labels | None] = [None]
+        self.ids: dict[Labels, int] = {}
+        self._columns: dict[str, _Column] = {}
+
+    @property
+    def last_id(self) -> int:
+        return len(self.by_id) - 1
+
+    def add(self, entry: int, labels: Labels) -> None:
+        self.by_id.extend([None] * (entry - self.last_id))
+        self.by_id[entry] = labels
+        self.ids[labels] = entry
+        for name, value in labels:
+            column = self._columns.get(name)
+            if column is None:
+                column = self._columns[name] = _Column()
+            column.add(entry, value)
+
+    def get(self, entry: int) -> Labels:
+        labels = self.by_id[entry]
+        assert labels is not None, f"id {entry} is in use but has no labels"
+        return labels
+
+    def names(self) -> list[str]:
+        return list(self._columns)
+
+    def codes(self, name: str) -> NDArray[np.int32]:
+        """By id, a code of the value of label name, or SILENT where the set does not name it."""
+        column = self._columns.get(name)
+        size = len(self.by_id)
+        if column is None:
+            return np.full(size, SILENT, np.int32)
+        if column.dense is None or len(column.dense) != size:
+            dense = np.full(size, SILENT, np.int32)
+            dense[np.array(column.ids)] = np.array(column.codes)
+            column.dense = dense
+        return column.dense
+
+    def values(self, name: str, entries: Ids) -> set[str]:
+        """The non-empty values of label name among some of the sets."""
+        column = self._columns.get(name)
+        if column is None:
+            return set()
+        found = np.unique(self.codes(name)[entries])
+        return {column.values[code] for code in found.tolist() if code >= 0} - {""}
+
+    def verdict(self, matcher: Matcher) -> NDArray[np.int8]:
+        """By id: PASS, FAIL, or SILENT where the set does not name the matcher's label."""
+        codes = self.codes(matcher.name)
+        column = self._columns.get(matcher.name)
+        if column is None:
+            return codes.astype(np.int8)
+        if matcher.op == "=":
+            wanted = column.code_of.get(matcher.value, -2)
+            verdict: NDArray[np.int8] = np.where(codes < 0, SILENT, codes == wanted).astype(np.int8)
+            return verdict
+        passes = matcher.predicate()
+        # The last place is what the code SILENT (-1) picks.
+        by_code = np.array([*map(passes, column.values), SILENT], np.int8)
+        return by_code[codes]
+
+
+def dump_labels(labels: Labels) -> str:
+    return json.dumps([text for pair in labels for text in pair], ensure_ascii=False)
+
+
+def load_labels(text: str) -> Labels:
+    flat = json.loads(text)
+    return Labels(zip(flat[::2], flat[1::2], strict=True))

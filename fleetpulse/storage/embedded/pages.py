@@ -1,0 +1,154 @@
+"""Page rows: a scrape as it came. The hot way in, and one of the two ways out."""
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from fleetpulse.model import Page
+from fleetpulse.storage.embedded.catalogue import Shape
+from fleetpulse.storage.embedded.labeltable import Ids
+from fleetpulse.storage.embedded.limits import Budget
+from fleetpulse.storage.embedded.runs import Run, RunsOf
+from fleetpulse.storage.embedded.schema import SLOT_MS
+from fleetpulse.storage.embedded.sql import IN_LIST, id_list
+
+INSERT = (
+    "INSERT INTO page (slot, target, layout, from_ms, until_ms, vals, times, cols)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+)
+
+# Above this many (slot, target) pairs, reading all targets of the slots is cheaper than seeking.
+_SEEKS_MAX = 50_000
+
+Row = tuple[Any, ...]
+
+
+def rows_of(page: Page, target: int, layout: int) -> Iterator[Row]:
+    """The rows for INSERT: one, or one a slot where the page brought its own timestamps."""
+    if page.times_ms is None:
+        at = page.at_ms
+        yield at // SLOT_MS, target, layout, at, at, page.values.tobytes(), None, None
+        return
+    times = np.array(page.times_ms, np.int64)
+    values = np.array(page.values, np.float64)
+    order = np.argsort(times // SLOT_MS, kind="stable")
+    slots, starts = np.unique((times // SLOT_MS)[order], return_index=True)
+    for slot, columns in zip(slots.tolist(), np.split(order, starts[1:]), strict=True):
+        taken = times[columns]
+        yield (
+            slot, target, layout, int(taken.min()), int(taken.max()),
+            values[columns].tobytes(), taken.tobytes(), columns.astype("<i4").tobytes(),
+        )  # fmt: skip
+
+
+def slots_between(db: sqlite3.Connection, start_ms: int, end_ms: int) -> range:
+    """The slots of a stretch of time, cut to where there are any pages."""
+    first, last = db.execute(
+        "SELECT (SELECT min(slot) FROM page), (SELECT max(slot) FROM page)"
+    ).fetchone()
+    if first is None:
+        return range(0)
+    return range(max(start_ms // SLOT_MS, first), min(end_ms // SLOT_MS, last) + 1)
+
+
+def read_runs(
+    db: sqlite3.Connection, shape: Shape, start_ms: int, end_ms: int, budget: Budget, runs: RunsOf
+) -> None:
+    """Adds the samples of a shape's series that are in page rows to runs."""
+    slots = slots_between(db, start_ms, end_ms)
+    if not slots:
+        return
+    first = int(shape.columns[0])
+    width = int(shape.columns[-1]) + 1 - first
+    where, found = _where(shape, slots)
+    # Only the columns from the first to the last wanted are copied out of the database.
+    query = f"""
+        SELECT id, target, from_ms, substr(vals, ?, ?) FROM page
+        WHERE {where} AND layout = ? AND from_ms BETWEEN ? AND ? AND times IS NULL LIMIT ?
+    """  # noqa: S608
+    most = budget.samples_left // len(shape.columns) + 1
+    rows = db.execute(
+        query, (8 * first + 1, 8 * width, *found, shape.layout, start_ms, end_ms, most)
+    ).fetchall()
+    if rows:
+        budget.take_samples(len(rows) * len(shape.columns))
+        _add_plain(rows, shape, width, runs)
+    query = f"""
+        SELECT id, target, vals, times, cols FROM page
+        WHERE {where} AND layout = ? AND from_ms <= ? AND until_ms >= ? AND times IS NOT NULL
+    """  # noqa: S608
+    timed = db.execute(query, (*found, shape.layout, end_ms, start_ms)).fetchall()
+    if timed:
+        _add_timed(timed, shape, (start_ms, end_ms), budget, runs)
+
+
+def _where(shape: Shape, slots: range) -> tuple[str, tuple[str | int, ...]]:
+    if len(slots) * len(shape.targets) > _SEEKS_MAX:
+        # The plus keeps SQLite from seeking by target after all.
+        return (
+            f"slot BETWEEN ? AND ? AND +target {IN_LIST}",
+            (slots[0], slots[-1], id_list(shape.targets)),
+        )
+    return f"slot {IN_LIST} AND target {IN_LIST}", (id_list(slots), id_list(shape.targets))
+
+
+def _add_plain(rows: list[Row], shape: Shape, width: int, runs: RunsOf) -> None:
+    """Rows of one layout as a matrix: transposed by target, its rows are the series' values."""
+    ids, targets, times, blobs = zip(*rows, strict=True)
+    written, target_of, at = np.array(ids), np.array(targets), np.array(times)
+    matrix = np.frombuffer(b"".join(blobs), "<f8").reshape(len(rows), width)
+    order = np.lexsort((written, at, target_of))
+    at, target_of = at[order], target_of[order]
+    last = np.append((at[1:] != at[:-1]) | (target_of[1:] != target_of[:-1]), True)
+    order, at, target_of = order[last], at[last], target_of[last]
+    matrix = matrix[:, shape.columns - shape.columns[0]]
+    found, starts = np.unique(target_of, return_index=True)
+    bounds = [*starts.tolist(), len(order)]
+    lines = shape.lines.tolist()
+    for target, begin, end in zip(found.tolist(), bounds, bounds[1:], strict=False):
+        part = order[begin:end]
+        values = np.ascontiguousarray(matrix[part].T)
+        shared, ids_of = at[begin:end], written[part]
+        for line, series in zip(lines, values, strict=True):
+            run = Run(shared, series, ids_of)
+            runs.setdefault((target, line), []).append(run)
+
+
+def _add_timed(
+    rows: Iterable[Row], shape: Shape, bounds: tuple[int, int], budget: Budget, runs: RunsOf
+) -> None:
+    """Samples with times of their own, sorted into series all at once."""
+    line_at = np.full(int(shape.columns[-1]) + 1, -1)
+    line_at[shape.columns] = shape.lines
+    parts = [_timed_part(row, line_at, bounds) for row in rows]
+    target_of, lines, times, written, bits = np.concatenate(parts, axis=1)
+    # The place in the page decides last: of a line twice in a page the later one counts.
+    order = np.lexsort((np.arange(len(times)), written, times, lines, target_of))
+    target_of, lines, times = target_of[order], lines[order], times[order]
+    changed = (lines[1:] != lines[:-1]) | (target_of[1:] != target_of[:-1])
+    keep = np.append(changed | (times[1:] != times[:-1]), True)[: len(times)]
+    order, target_of, lines, times = order[keep], target_of[keep], lines[keep], times[keep]
+    budget.take_samples(len(times))
+    values, written = bits[order].view(np.float64), written[order]
+    changed = (lines[1:] != lines[:-1]) | (target_of[1:] != target_of[:-1])
+    starts = [0, *(np.flatnonzero(changed) + 1).tolist(), len(times)]
+    for begin, end in pairwise(starts):
+        if begin < end:
+            run = Run(times[begin:end], values[begin:end], written[begin:end])
+            runs.setdefault((int(target_of[begin]), int(lines[begin])), []).append(run)
+
+
+def _timed_part(row: Row, line_at: Ids, bounds: tuple[int, int]) -> Ids:
+    """int64 (5, samples): target, line, time, page id and the value's bits, of those wanted."""
+    entry, target, vals, times, cols = row
+    columns = np.frombuffer(cols, "<i4")
+    at = np.frombuffer(times, "<i8")
+    wanted = (columns < len(line_at)) & (at >= bounds[0]) & (at <= bounds[1])
+    wanted[wanted] &= line_at[columns[wanted]] >= 0
+    part = np.empty((5, int(wanted.sum())), np.int64)
+    part[0], part[1], part[2], part[3] = target, line_at[columns[wanted]], at[wanted], entry
+    part[4] = np.frombuffer(vals, "<i8")[wanted]
+    return part

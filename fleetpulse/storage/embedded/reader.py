@@ -1,0 +1,75 @@
+"""Answers selections: pages and chunks of a consistent state of the store, joined to series."""
+
+from collections.abc import Mapping, Sequence
+
+from fleetpulse.matchers import Matcher
+from fleetpulse.model import Labels, Metadata, Series
+from fleetpulse.storage.base import Hints, MatcherSets
+from fleetpulse.storage.embedded import chunks, pages
+from fleetpulse.storage.embedded.catalogue import Catalogue, Selection
+from fleetpulse.storage.embedded.database import Database
+from fleetpulse.storage.embedded.limits import Budget, check_series
+from fleetpulse.storage.embedded.runs import Joined, Run, RunsOf, join
+
+# Times are compared in 64 bits; nobody asks beyond the year 10000, but many ask "from ever".
+_EVER_MS = 1 << 52
+
+
+class Reader:
+    """A SeriesReader (storage/base.py) of the embedded store."""
+
+    def __init__(self, database: Database, catalogue: Catalogue) -> None:
+        self._database, self._catalogue = database, catalogue
+
+    def select(
+        self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, hints: Hints
+    ) -> Sequence[Series]:
+        start_ms, end_ms = _clamped(start_ms, end_ms)
+        budget = Budget(hints.max_samples)
+        runs: RunsOf = {}
+        with self._database.reading() as db:
+            self._catalogue.refresh(db)
+            selection = self._catalogue.resolve(matchers, start_ms, end_ms)
+            for group in selection.groups:
+                bounds = (start_ms, end_ms)
+                chunks.read_runs(db, group.lines, group.targets, bounds, budget, runs)
+                for shape in group.shapes:
+                    pages.read_runs(db, shape, start_ms, end_ms, budget, runs)
+        return _series(runs, selection, hints.max_series)
+
+    def labels(self, sets: MatcherSets, start_ms: int, end_ms: int) -> list[str]:
+        self._refresh()
+        return sorted(self._catalogue.names(sets, *_clamped(start_ms, end_ms)))
+
+    def label_values(self, name: str, sets: MatcherSets, start_ms: int, end_ms: int) -> list[str]:
+        self._refresh()
+        return sorted(self._catalogue.values(name, sets, *_clamped(start_ms, end_ms)))
+
+    def series(self, sets: MatcherSets, start_ms: int, end_ms: int) -> list[Labels]:
+        self._refresh()
+        return sorted(self._catalogue.series(sets, *_clamped(start_ms, end_ms)))
+
+    def metadata(self) -> Mapping[str, Metadata]:
+        with self._database.reading() as db:
+            rows = db.execute("SELECT name, type, help, unit FROM metadata ORDER BY name")
+            return {name: Metadata(*told) for name, *told in rows}
+
+    def _refresh(self) -> None:
+        with self._database.reading() as db:
+            self._catalogue.refresh(db)
+
+
+def _clamped(start_ms: int, end_ms: int) -> tuple[int, int]:
+    return max(start_ms, -_EVER_MS), min(end_ms, _EVER_MS)
+
+
+def _series(runs: RunsOf, selection: Selection, max_series: int) -> list[Series]:
+    """In the order of the labels. Different targets and lines may make the same labels."""
+    by_labels: dict[Labels, list[Run]] = {}
+    for labels, found in zip(selection.labels_of(runs), runs.values(), strict=True):
+        known = by_labels.setdefault(labels, found)
+        if known is not found:
+            known.extend(found)
+    check_series(len(by_labels), max_series)
+    joined: Joined = {}
+    return [Series(labels, *join(by_labels[labels], joined)) for labels in sorted(by_labels)]

@@ -1,0 +1,62 @@
+"""Pieces of a series from different rows, and how they become one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from fleetpulse.storage.embedded.codec import Floats, Times
+
+# Series that were sampled together share their arrays of times; joining them is done once.
+Joined = dict[tuple[int, ...], Times]
+
+# By (target, line).
+RunsOf = dict[tuple[int, int], list["Run"]]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """At least one sample of a series; times rise strictly.
+
+    written: int64 per sample, the larger of two wins; None for what is older than every page.
+    """
+
+    times: Times
+    values: Floats
+    written: Times | None = None
+
+
+def join(runs: Sequence[Run], joined: Joined) -> tuple[Times, Floats]:
+    """One strictly rising series of all runs; of equal times the one last written stays.
+
+    joined carries what was already done over to the next series; the caller keeps the runs alive
+    as long as it uses the same joined.
+    """
+    if len(runs) == 1:
+        return runs[0].times, runs[0].values
+    ordered = sorted(runs, key=_first)
+    for before, after in pairwise(ordered):
+        if before.times[-1] >= after.times[0]:
+            return _interleave(runs)
+    key = tuple([id(run.times) for run in ordered])
+    times = joined.get(key)
+    if times is None:
+        times = joined[key] = np.concatenate([run.times for run in ordered])
+    return times, np.concatenate([run.values for run in ordered])
+
+
+def _first(run: Run) -> int:
+    return int(run.times[0])
+
+
+def _interleave(runs: Sequence[Run]) -> tuple[Times, Floats]:
+    times = np.concatenate([run.times for run in runs])
+    values = np.concatenate([run.values for run in runs])
+    written = np.concatenate(
+        [np.full(len(run.times), -1) if run.written is None else run.written for run in runs]
+    )
+    order = np.lexsort((written, times))
+    times = times[order]
+    last = np.append(times[1:] != times[:-1], True)
+    return times[last], values[order][last]
