@@ -3,6 +3,7 @@
 Every parser raises ValueError with a message that says what would be right.
 """
 
+import ipaddress
 import math
 import re
 from dataclasses import dataclass
@@ -94,7 +95,12 @@ class ListenAddress:
 
     @property
     def is_loopback(self) -> bool:
-        return self.host in ("localhost", "::1") or self.host.startswith("127.")
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
 
     @property
     def url(self) -> str:

@@ -36,6 +36,7 @@ KeyPath = tuple[str | int, ...]
 Secret = SecretStr
 
 _MAX_BYTES = 10 << 20
+_MAX_NODES = 500_000
 _REFERENCE = re.compile(r"\$(?:\$|\{([^}]*)\})")
 _SECRET_BYTES = 64 << 10
 
@@ -162,8 +163,12 @@ class _Builder:
         self._constructor = yaml.SafeLoader("")
         self.lines: dict[KeyPath, int] = {}
         self.faults: list[str] = []
+        self._nodes = 0
 
     def build(self, node: yaml.Node, path: KeyPath) -> Any:
+        self._nodes += 1
+        if self._nodes > _MAX_NODES:  # a few aliases of aliases can stand for billions
+            raise ConfigError([f"{self._file}:1: too many nodes; are there aliases of aliases?"])
         self.lines.setdefault(path, node.start_mark.line + 1)
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, path)

@@ -4,10 +4,10 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from api.keys import KeyStore
 from rich.console import Console
 from rich.table import Table
 
+from api.keys import KeyStore
 from fleetpulse.errors import StartError
 
 

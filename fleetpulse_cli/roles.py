@@ -2,7 +2,6 @@
 
 import argparse
 import logging
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -191,8 +190,7 @@ def _run_api(options: argparse.Namespace) -> None:
 
 
 def _run_bridge(options: argparse.Namespace) -> None:
-    from alertmanager_bridge.app import Bridge, create_app
-    from fleetpulse.serving import ask_reload, serve
+    from fleetpulse.serving import serve
 
     settings = _settings(options)
     data_dir = prepare_data_dir(options.data_dir)

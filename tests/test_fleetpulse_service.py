@@ -1,0 +1,184 @@
+"""Threads that go on and end, watched files, signals; the small telemetry server; gunicorn."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+
+from fleetpulse.errors import StartError
+from fleetpulse.service import FileWatch, Periodic
+from fleetpulse.telemetry import TelemetryServer, bind, health_routes, new_registry
+from fleetpulse.values import ListenAddress
+from tests.support import ROOT, free_port, wait_for
+
+
+def test_a_failed_turn_is_counted_and_the_next_one_comes(caplog: pytest.LogCaptureFixture) -> None:
+    turns, failures, done = [], [], threading.Event()
+
+    def work() -> None:
+        turns.append(1)
+        if len(turns) == 1:
+            raise RuntimeError("first turn")
+        done.set()
+
+    periodic = Periodic("p", work, 0.01, on_error=lambda: failures.append(1))
+    periodic.start()
+    assert done.wait(10)
+    periodic.stop()
+    assert failures == [1]
+    assert "first turn" in caplog.text
+
+
+def test_wake_brings_the_next_turn_forward() -> None:
+    done = threading.Event()
+    periodic = Periodic("p", done.set, 3600, first_delay=3600)
+    periodic.start()
+    assert not done.is_set()
+    periodic.wake()
+    assert done.wait(10)
+    periodic.stop()
+
+
+def test_stop_may_come_twice_and_without_a_start() -> None:
+    periodic = Periodic("p", lambda: None, 1)
+    periodic.stop()
+    periodic.stop()
+
+
+def test_a_watch_sees_change_coming_and_going(tmp_path: Path) -> None:
+    file, seen = tmp_path / "f", []
+    watch = FileWatch("w", lambda: [file], lambda: seen.append(1))
+    watch.look()
+    assert seen == []
+    file.write_text("a")
+    watch.look()
+    watch.look()
+    assert len(seen) == 1
+    file.write_text("ab")
+    watch.look()
+    file.unlink()
+    watch.look()
+    assert len(seen) == 3
+
+
+_ORDER = """
+import sys
+from fleetpulse.service import run_until_signalled
+class Named:
+    def __init__(self, name): self.name = name
+    def start(self): print("start", self.name, flush=True)
+    def stop(self): print("stop", self.name, flush=True)
+run_until_signalled([Named("a"), Named("b")], lambda: print("reload", flush=True),
+                    lambda: print("started", flush=True))
+"""
+
+
+@pytest.mark.integration
+def test_signals_reload_and_stop_in_reverse_order() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", _ORDER], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        lines = [process.stdout.readline().strip() for _ in range(3)]
+        process.send_signal(signal.SIGHUP)
+        lines.append(process.stdout.readline().strip())
+        process.send_signal(signal.SIGTERM)
+        lines += process.stdout.read().split("\n")
+    assert lines == ["start a", "start b", "started", "reload", "stop b", "stop a", ""]
+    assert process.returncode == 0
+
+
+@pytest.fixture
+def server() -> Iterator[tuple[TelemetryServer, list[str | None]]]:
+    ready: list[str | None] = [None]
+    routes = health_routes(new_registry(), lambda: ready[0])
+    server = TelemetryServer("t", ListenAddress("127.0.0.1", 0), routes)
+    server.start()
+    yield server, ready
+    server.stop()
+
+
+@pytest.mark.integration
+def test_health_and_metrics(server: tuple[TelemetryServer, list[str | None]]) -> None:
+    telemetry, ready = server
+    url = telemetry.address.url
+    assert requests.get(f"{url}/-/healthy", timeout=5).text == "healthy\n"
+    assert requests.get(f"{url}/-/ready", timeout=5).status_code == 503
+    ready[0] = "1 target"
+    assert requests.get(f"{url}/-/ready", timeout=5).text == "1 target\n"
+    page = requests.get(f"{url}/metrics", timeout=5).text
+    assert 'fleetpulse_build_info{version="' in page
+    assert "process_resident_memory_bytes" in page
+
+
+@pytest.mark.integration
+def test_other_paths_and_methods_are_refused(
+    server: tuple[TelemetryServer, list[str | None]],
+) -> None:
+    url = server[0].address.url
+    assert requests.get(f"{url}/etc/passwd", timeout=5).status_code == 404
+    answer = requests.post(f"{url}/metrics", data=b"x", timeout=5)
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "GET, HEAD")
+
+
+@pytest.mark.integration
+def test_a_taken_port_is_one_clear_line() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(StartError, match=rf"cannot listen on 127.0.0.1:{port}: .* choose"):
+            bind(ListenAddress("127.0.0.1", port))
+
+
+_SERVED = """
+import os, sys
+from fleetpulse.serving import ask_reload, serve
+from fleetpulse.values import ListenAddress
+def create():
+    print("created", flush=True)
+    def app(environ, start):
+        if environ["PATH_INFO"] == "/reload":
+            ask_reload()
+        start("200 OK", [("Content-Type", "text/plain")])
+        return [str(os.getpid()).encode()]
+    return app
+serve(create, ListenAddress("127.0.0.1", int(sys.argv[1])), threads=2,
+      on_stop=lambda: print("stopped", flush=True), on_reload=lambda: print("reload", flush=True))
+"""
+
+
+@pytest.mark.integration
+def test_gunicorn_replaces_its_worker_on_reload_and_ends_cleanly(tmp_path: Path) -> None:
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+
+    def worker(path: str = "/") -> str | None:
+        try:
+            return requests.get(url + path, timeout=5).text
+        except requests.RequestException:
+            return None
+
+    with (tmp_path / "out").open("wb") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-c", _SERVED, str(port)], cwd=ROOT, stdout=out,
+            stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        try:
+            first = wait_for("a worker", worker)
+            worker("/reload")
+            wait_for("another worker", lambda: worker() not in (None, first))
+            os.kill(process.pid, signal.SIGTERM)
+            assert process.wait(20) == 0
+        finally:
+            process.kill()
+            process.wait()
+    lines = (tmp_path / "out").read_text().split()
+    assert sorted(lines) == ["created", "created", "reload", "stopped", "stopped"]
