@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 from fleetpulse.errors import QueryError
 from fleetpulse.promql.tokens import position
 
-MAX_ANNOTATIONS = 10  # of each kind, as Prometheus' API shows
-
 TIMED_OUT = "query timed out in expression evaluation"
 
 
@@ -37,6 +35,10 @@ class Budget:
         """QueryError("timeout") once the time is over; cheap enough for every row."""
         if self.clock() > self.deadline:
             raise QueryError("timeout", TIMED_OUT)
+
+    def left(self) -> int:
+        """How many samples may still be taken; at least 1, since 0 would mean no limit."""
+        return max(1, self.max_samples - self.samples)
 
     def take(self, samples: int) -> None:
         """Counts samples that the query now holds; QueryError("execution") past the limit."""

@@ -247,7 +247,7 @@ class _Converter:
         return next(self._starts, -1)
 
     def _NumberLiteral(self, node: Any) -> Expr:  # noqa: N802 - named for the library's class
-        return Number(node.val)
+        return Number(node.val, pos=self._next_start())
 
     def _StringLiteral(self, node: Any) -> Expr:  # noqa: N802
         return Text(node.val)

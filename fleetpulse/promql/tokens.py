@@ -25,11 +25,12 @@ _TOKEN = re.compile(
     |(?P<op>==|!=|=~|!~|<=|>=|.)""",
     re.VERBOSE | re.DOTALL,
 )
-_OPEN, _CLOSE = "([{", ")]}"
+_OPENING, _CLOSING = frozenset("([{"), frozenset(")]}")
 _OPERATORS = frozenset(["+", "-", "*", "/", "%", "^", "==", "!=", "<", ">", "<=", ">="])
 _WORD_OPERATORS = frozenset(["and", "or", "unless", "atan2"])
 _LABEL_LISTS = frozenset(["by", "without", "on", "ignoring", "group_left", "group_right"])
-_KEYWORDS = _WORD_OPERATORS | _LABEL_LISTS | {"bool", "offset", "inf", "nan"}
+_NUMBERS = frozenset(["inf", "nan"])
+_KEYWORDS = _WORD_OPERATORS | _LABEL_LISTS | _NUMBERS | {"bool", "offset"}
 # What newer Prometheus takes behind a feature flag and the parser does not know.
 _UNSUPPORTED = frozenset(["anchored", "smoothed", "fill", "fill_left", "fill_right"])
 
@@ -39,6 +40,9 @@ class Token:
     kind: str  # string, number, name or op
     text: str
     at: int  # index of the first character
+
+
+_NOTHING = Token("op", "", 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +94,9 @@ def _bad(message: str) -> QueryError:
 def _check_bounds(text: str, tokens: list[Token]) -> None:
     depth = operators = 0
     for token in tokens:
-        if token.kind == "op" and token.text in _OPEN:
+        if token.kind == "op" and token.text in _OPENING:
             depth += 1
-        elif token.kind == "op" and token.text in _CLOSE:
+        elif token.kind == "op" and token.text in _CLOSING:
             depth -= 1
         elif token.text in _OPERATORS or token.text.lower() in _WORD_OPERATORS:
             operators += token.kind != "string"
@@ -109,7 +113,7 @@ def _rewrite(text: str, tokens: list[Token]) -> tuple[str, tuple[int, ...]]:
     times: list[int] = []
     done = 0
     skip_sign = False
-    for before, token in pairwise([Token("op", "", 0), *tokens]):
+    for before, token in pairwise([_NOTHING, *tokens]):
         after_at = before.text == "@" and before.kind == "op"
         if after_at and token.text in ("-", "+"):
             skip_sign = True
@@ -138,25 +142,44 @@ def _at_time(token: Token, *, negative: bool) -> int:
 
 
 def _starts(tokens: list[Token]) -> Iterator[int]:
-    """Beginnings of calls, aggregations and selectors; label lists, braces and ranges skipped."""
+    """Beginnings of calls, aggregations, selectors and numbers; not of labels and ranges."""
     depth = 0  # of what is skipped
-    before = None
-    for token, after in pairwise([*tokens, Token("op", "", 0)]):
-        opening = token.kind == "op" and token.text in _OPEN
+    for place, token in enumerate(tokens):
+        before = tokens[place - 1] if place else _NOTHING
+        bracket = token.text if token.kind == "op" else ""
         if depth:
-            depth += opening
-            depth -= token.kind == "op" and token.text in _CLOSE
-        elif opening and token.text in "{[":
+            depth += bracket in _OPENING
+            depth -= bracket in _CLOSING
+        elif bracket in ("{", "["):
             depth = 1
-            if token.text == "{" and not _is_name(before):
+            if bracket == "{" and not _is_name(before):
                 yield token.at
-        elif opening and before is not None and before.text.lower() in _LABEL_LISTS:
+        elif bracket == "(" and before.text.lower() in _LABEL_LISTS:
             depth = 1
-        elif _is_name(token) and not (before and before.text == "@"):
+        elif _is_number(token) and not _is_modifier(tokens[max(0, place - 2) : place]):
+            yield _with_sign(tokens[max(0, place - 2) : place], token)
+        elif _is_name(token) and before.text != "@":
             yield token.at
-        before = token
-        del after
 
 
-def _is_name(token: Token | None) -> bool:
-    return token is not None and token.kind == "name" and token.text.lower() not in _KEYWORDS
+def _is_name(token: Token) -> bool:
+    return token.kind == "name" and token.text.lower() not in _KEYWORDS
+
+
+def _is_number(token: Token) -> bool:
+    return token.kind == "number" or (token.kind == "name" and token.text.lower() in _NUMBERS)
+
+
+def _is_modifier(before: list[Token]) -> bool:
+    """Whether what comes next is the time of an @ or the duration of an offset."""
+    last = [token.text.lower() for token in before[-2:]]
+    if last and last[-1] in ("+", "-"):
+        last.pop()
+    return bool(last) and last[-1] in ("@", "offset")
+
+
+def _with_sign(before: list[Token], number: Token) -> int:
+    """Where a number begins, the sign that the parser makes part of it included."""
+    signed = bool(before) and before[-1].text in ("+", "-")
+    operand = len(before) > 1 and (before[-2].kind != "op" or before[-2].text in _CLOSING)
+    return before[-1].at if signed and not operand else number.at

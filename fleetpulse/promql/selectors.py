@@ -1,0 +1,164 @@
+"""Selectors: series from the store → an instant vector's frame, or blocks for range functions."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fleetpulse.errors import QueryError
+from fleetpulse.model import STALE_BITS, Labels, Series
+from fleetpulse.promql.context import EvalContext
+from fleetpulse.promql.frames import Floats, Frame, Mask
+from fleetpulse.promql.syntax import At, MatrixSelector, Selector
+from fleetpulse.promql.windows import Ints
+from fleetpulse.storage.base import Hints, SeriesReader
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Series with the very same sample times, as those of one target are.
+
+    rows: their places in the whole; times int64 (samples,); values float64 (len(rows), samples).
+    """
+
+    rows: NDArray[np.intp]
+    times: Ints
+    values: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class RangeVector:
+    """What a range function takes: series in blocks, and a window per step.
+
+    labels and drop_name are per row, as in a Frame; the window at step i is (start_ms[i],
+    end_ms[i]]. Staleness markers are no samples of a range, and are gone.
+    """
+
+    labels: Sequence[Labels]
+    drop_name: Mask
+    blocks: Sequence[Block]
+    start_ms: Ints
+    end_ms: Ints
+
+
+class Selectors:
+    """The selections of one query; the same selection is fetched once."""
+
+    def __init__(self, reader: SeriesReader, max_series: int) -> None:
+        self._reader = reader
+        self._max_series = max_series
+        self._fetched: dict[object, Sequence[Series]] = {}
+
+    def instant(self, selector: Selector, ctx: EvalContext, func: str) -> Frame:
+        """The newest sample in (t - lookback, t] at each step, unless it ends the series."""
+        series, values, _, present = self._newest(selector, ctx, func)
+        labels = [one.labels for one in series]
+        return Frame(labels, values, present, np.zeros(len(labels), dtype=bool)).compact()
+
+    def instant_times(self, selector: Selector, ctx: EvalContext) -> Frame:
+        """Like instant(); the values are the samples' own times in seconds."""
+        series, _, times, present = self._newest(selector, ctx, "timestamp")
+        labels = [one.labels for one in series]
+        return Frame(labels, times / 1000, present, np.ones(len(labels), dtype=bool)).compact()
+
+    def windows(self, node: MatrixSelector, ctx: EvalContext, func: str) -> RangeVector:
+        selector = node.selector
+        end_ms = evaluation_times(ctx, selector.at) - selector.offset_ms
+        start_ms = end_ms - node.range_ms
+        bounds = int(start_ms.min()) + 1, int(end_ms.max())
+        series = self._fetch(selector, bounds, ctx, Hints(ctx.step_ms, node.range_ms, func))
+        labels = [one.labels for one in series]
+        blocks = group([live_samples(one) for one in series])
+        return RangeVector(labels, np.zeros(len(labels), dtype=bool), blocks, start_ms, end_ms)
+
+    def raw(self, node: MatrixSelector, ctx: EvalContext) -> list[Series]:
+        """An instant query's `x[5m]`: the samples themselves."""
+        selector = node.selector
+        end_ms = int(evaluation_times(ctx, selector.at)[0]) - selector.offset_ms
+        bounds = end_ms - node.range_ms + 1, end_ms
+        series = self._fetch(selector, bounds, ctx, Hints(0, node.range_ms, ""))
+        cut = (live_samples(one) for one in series)
+        return [one for one in cut if len(one.times_ms)]
+
+    def _newest(
+        self, selector: Selector, ctx: EvalContext, func: str
+    ) -> tuple[Sequence[Series], Floats, Floats, Mask]:
+        wanted = evaluation_times(ctx, selector.at) - selector.offset_ms
+        bounds = int(wanted.min()) - ctx.lookback_ms + 1, int(wanted.max())
+        series = self._fetch(selector, bounds, ctx, Hints(ctx.step_ms, 0, func))
+        ctx.budget.take(len(series) * ctx.steps)
+        shape = len(series), ctx.steps
+        values, times = np.zeros(shape), np.zeros(shape)
+        present = np.zeros(shape, dtype=bool)
+        for block in group(series):
+            ctx.check_deadline()
+            newest = np.searchsorted(block.times, wanted, side="right") - 1
+            index = np.maximum(newest, 0)
+            at = block.times[index]
+            there = (newest >= 0) & (at > wanted - ctx.lookback_ms)
+            values[block.rows] = taken = block.values[:, index]
+            times[block.rows] = at
+            present[block.rows] = there & (taken.view(np.int64) != STALE_BITS)
+        return series, values, times, present
+
+    def _fetch(
+        self, selector: Selector, bounds: tuple[int, int], ctx: EvalContext, hints: Hints
+    ) -> Sequence[Series]:
+        ctx.check_deadline()
+        key = (selector.matchers, bounds)
+        if key not in self._fetched:
+            self._fetched[key] = self._select(selector, bounds, ctx, hints)
+        return self._fetched[key]
+
+    def _select(
+        self, selector: Selector, bounds: tuple[int, int], ctx: EvalContext, hints: Hints
+    ) -> Sequence[Series]:
+        limited = Hints(
+            hints.step_ms, hints.range_ms, hints.func, ctx.budget.left(), self._max_series
+        )
+        series = self._reader.select(selector.matchers, *bounds, limited)
+        if self._max_series and len(series) > self._max_series:
+            raise QueryError(
+                "execution",
+                f"a selector matches {len(series)} series; at most {self._max_series} are taken:"
+                " narrow it with more matchers",
+            )
+        ctx.budget.take(sum(len(one.times_ms) for one in series))
+        return series
+
+
+def evaluation_times(ctx: EvalContext, at: At) -> Ints:
+    """The times of the steps, or the one that @ fixes, at every step. int64 (steps,)."""
+    if at is None:
+        return ctx.steps_ms
+    fixed = {"start": ctx.start_ms, "end": ctx.end_ms}.get(at, 0) if isinstance(at, str) else at
+    return np.full(ctx.steps, fixed, dtype=np.int64)
+
+
+def live_samples(series: Series) -> Series:
+    """Without staleness markers; the same object where there are none."""
+    live = np.ascontiguousarray(series.values).view(np.int64) != STALE_BITS
+    if live.all():
+        return series
+    return Series(series.labels, series.times_ms[live], series.values[live])
+
+
+def group(series: Sequence[Series]) -> list[Block]:
+    """Blocks of series with equal sample times; series without samples are left out."""
+    rows: dict[bytes, list[int]] = {}
+    known: dict[int, bytes] = {}  # the store may share one array between a target's series
+    for row, one in enumerate(series):
+        key = known.get(id(one.times_ms))
+        if key is None:
+            key = known[id(one.times_ms)] = one.times_ms.tobytes()
+        if key:
+            rows.setdefault(key, []).append(row)
+    return [
+        Block(
+            np.array(members, dtype=np.intp),
+            series[members[0]].times_ms,
+            np.stack([series[row].values for row in members]),
+        )
+        for members in rows.values()
+    ]

@@ -1,0 +1,122 @@
+"""Range windows over series that share their sample times, and the tools to reduce them.
+
+A window holds the samples in (start, end]: left-open, as Prometheus 3 has it. All arrays are
+(rows, samples) on the way in and (rows, steps) on the way out.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fleetpulse.promql.frames import Floats, Mask
+
+Ints = NDArray[np.int64]
+
+# At most this many values are laid out at once where windows are copied side by side.
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """times int64 (samples,), values float64 (rows, samples), at least one sample.
+
+    Window i is samples lo[i]:hi[i], those in (start_ms[i], end_ms[i]]; steps_ms[i] is the time of
+    the evaluation, which differs from end_ms with offset and @.
+    """
+
+    times: Ints
+    values: Floats
+    lo: Ints
+    hi: Ints
+    start_ms: Ints
+    end_ms: Ints
+    steps_ms: Ints
+
+    @classmethod
+    def cut(
+        cls, times: Ints, values: Floats, start_ms: Ints, end_ms: Ints, steps_ms: Ints
+    ) -> "Windows":
+        lo = np.searchsorted(times, start_ms, side="right")
+        hi = np.maximum(lo, np.searchsorted(times, end_ms, side="right"))
+        return cls(times, values, lo, hi, start_ms, end_ms, steps_ms)
+
+    @property
+    def rows(self) -> int:
+        return self.values.shape[0]
+
+    @property
+    def counts(self) -> Ints:
+        return self.hi - self.lo
+
+    @property
+    def longest(self) -> int:
+        """The samples in the fullest window."""
+        return int(self.counts.max(initial=0))
+
+    def first_index(self) -> Ints:
+        """Of each window; any valid index where the window is empty."""
+        return np.minimum(self.lo, len(self.times) - 1)
+
+    def last_index(self) -> Ints:
+        return np.maximum(self.hi - 1, 0)
+
+    def having(self, at_least: int) -> Mask:
+        """(rows, steps): which windows hold that many samples."""
+        return np.broadcast_to(self.counts >= at_least, (self.rows, len(self.lo)))
+
+    def row(self, row: int) -> "Windows":
+        """The same windows over one of the series."""
+        return Windows(
+            self.times,
+            self.values[row : row + 1],
+            self.lo,
+            self.hi,
+            self.start_ms,
+            self.end_ms,
+            self.steps_ms,
+        )
+
+
+def reduce_windows(ufunc: np.ufunc, values: Floats, lo: Ints, hi: Ints) -> Floats:
+    """ufunc reduced over values[:, lo:hi] of each window; empty windows hold anything."""
+    rows, samples = values.shape
+    # reduceat() takes no index past the end, so one more column stands there.
+    padded = np.concatenate([values, np.zeros((rows, 1))], axis=1)
+    bounds = np.empty(2 * len(lo), dtype=np.intp)
+    bounds[0::2] = np.minimum(lo, samples)
+    bounds[1::2] = np.minimum(hi, samples)
+    reduced: Floats = ufunc.reduceat(padded, bounds, axis=1)[:, ::2]
+    return reduced
+
+
+def scan(windows: Windows, check: Callable[[], None]) -> Iterator[tuple[int, Mask, Ints, Floats]]:
+    """All windows side by side, one sample a turn: (k, live, index, values).
+
+    live (steps,): windows with a k-th sample. index (steps,): where in the series it is.
+    values (rows, steps): the k-th samples; anything where not live. check is called each turn.
+    """
+    last = len(windows.times) - 1
+    for k in range(windows.longest):
+        check()
+        index = windows.lo + k
+        live = index < windows.hi
+        index = np.minimum(index, last)
+        yield k, live, index, windows.values[:, index]
+
+
+def spread(windows: Windows, row: int) -> Iterator[tuple[slice, Floats]]:
+    """One series' windows copied side by side: (which steps, values (steps, longest)).
+
+    What is past a window's end is NaN. Given in pieces, to bound the memory.
+    """
+    longest = max(1, windows.longest)
+    size = max(1, _CHUNK // longest)
+    offsets = np.arange(longest)
+    for begin in range(0, len(windows.lo), size):
+        part = slice(begin, begin + size)
+        index = windows.lo[part, None] + offsets
+        inside = index < windows.hi[part, None]
+        values = windows.values[row][np.minimum(index, len(windows.times) - 1)]
+        yield part, np.where(inside, values, np.nan)
