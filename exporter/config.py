@@ -90,10 +90,10 @@ class NetdevConfig(Section):
 class PushConfig(Section):
     """Sends the page to the API instead of waiting to be scraped, for hosts behind NAT."""
 
-    # The API's address; the path /api/v1/metrics may be left out.
-    url: str
+    # The API's address, without its path; empty: no push.
+    url: str = ""
     # Holds a key of scope push; read anew for each page.
-    key_file: FilePath
+    key_file: FilePath | None = None
     # How often a page is made, and how long the API may take to answer.
     interval: Duration = Field(10.0, ge=1)
     timeout: Duration = Field(10.0, gt=0)
@@ -109,6 +109,8 @@ class PushConfig(Section):
     @field_validator("url")
     @classmethod
     def _complete(cls, url: str) -> str:
+        if not url.strip():
+            return ""
         parts = urlsplit(url.strip())
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("write the API's URL, as in https://fleetpulse.example.org:8080")
@@ -129,6 +131,12 @@ class PushConfig(Section):
                 raise ValueError(f"{name} is set by the API; for the host's name use server")
         return labels
 
+    @model_validator(mode="after")
+    def _key_for_url(self) -> Self:
+        if self.url and self.key_file is None:
+            raise ValueError("push needs key_file, a file with a key of scope push")
+        return self
+
     def server_name(self) -> str:
         return self.server or socket.gethostname()
 
@@ -148,7 +156,7 @@ class ExporterConfig(Section):
     procfs: FilePath = Path("/proc")
     sysfs: FilePath = Path("/sys")
     rootfs: FilePath = Path("/")
-    push: PushConfig | None = None
+    push: PushConfig = PushConfig()
 
     @model_validator(mode="after")
     def _mounts_before_collector(self) -> Self:
