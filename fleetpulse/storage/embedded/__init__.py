@@ -1,5 +1,8 @@
 """Samples in one SQLite file: what FleetPulse stores to when nothing else is configured."""
 
+from fleetpulse.storage.embedded.compaction import Compaction, CompactionLimits
+from fleetpulse.storage.embedded.retention import Expiry
+from fleetpulse.storage.embedded.stats import Stats
 from fleetpulse.storage.embedded.store import EmbeddedStore
 
-__all__ = ["EmbeddedStore"]
+__all__ = ["Compaction", "CompactionLimits", "EmbeddedStore", "Expiry", "Stats"]

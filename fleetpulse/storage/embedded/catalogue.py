@@ -113,25 +113,20 @@ class Catalogue:
         with self._lock:
             return self._state.held.covers(target, layout, from_ms, until_ms)
 
-    def counts(self) -> dict[str, int]:
+    def counts(self) -> tuple[int, int, int]:
+        """How many targets, lines and layouts there are."""
         with self._lock:
             state = self._state
-            return {
-                "targets": len(state.targets.ids),
-                "lines": len(state.lines.ids),
-                "layouts": len(state.layouts),
-                "held": len(state.held),
-            }
+            return len(state.targets.ids), len(state.lines.ids), len(state.layouts)
 
-    def lines_of(self, targets: Ids, start_ms: int, end_ms: int) -> dict[int, Ids]:
-        """By target, the lines of all layouts that it held in the time given."""
+    def whole(self, targets: Ids, start_ms: int, end_ms: int) -> Group:
+        """All lines that some targets may have samples of in the time given."""
         with self._lock:
-            held_by, layouts = self._state.held.between(start_ms, end_ms)
-            found: dict[int, Ids] = {}
-            for target in targets.tolist():
-                lines = [self._state.layouts[at] for at in layouts[held_by == target].tolist()]
-                found[target] = np.unique(np.concatenate([np.zeros(0, np.int64), *lines]))
-            return found
+            state = self._state
+            held_by, layouts = state.held.between(start_ms, end_ms)
+            wanted = np.isin(held_by, targets)
+            every = np.ones(len(state.lines.by_id), bool)
+            return _group(state, every, held_by[wanted], layouts[wanted])
 
     def resolve(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> "Selection":
         """Which lines of which targets match, of those that may have samples in the time given."""
@@ -195,10 +190,9 @@ def _resolve(state: _State, matchers: Sequence[Matcher], start_ms: int, end_ms: 
     groups = []
     for line_mask, target_mask in _groups(state, matchers):
         wanted = target_mask[targets]
-        if wanted.any():
-            group = _group(state, line_mask, targets[wanted], layouts[wanted])
-            if group.shapes:
-                groups.append(group)
+        group = _group(state, line_mask, targets[wanted], layouts[wanted])
+        if group.shapes:
+            groups.append(group)
     return groups
 
 
@@ -232,6 +226,8 @@ def _groups(state: _State, matchers: Sequence[Matcher]) -> list[tuple[Mask, Mask
 
 def _group(state: _State, line_mask: Mask, targets: Ids, layouts: Ids) -> Group:
     """targets and layouts are pairs in the order of the layouts."""
+    if not len(layouts):
+        return Group(layouts, targets, ())
     shapes = []
     found, starts = np.unique(layouts, return_index=True)
     for layout, part in zip(found.tolist(), np.split(targets, starts[1:]), strict=True):
@@ -239,10 +235,11 @@ def _group(state: _State, line_mask: Mask, targets: Ids, layouts: Ids) -> Group:
         columns = np.flatnonzero(line_mask[lines])
         if len(columns):
             shapes.append(Shape(layout, columns, lines[columns], part))
-    none = [np.zeros(0, np.int64)]
+    if not shapes:
+        return Group(layouts[:0], targets[:0], ())
     return Group(
-        np.unique(np.concatenate(none + [shape.lines for shape in shapes])),
-        np.unique(np.concatenate(none + [shape.targets for shape in shapes])),
+        np.unique(np.concatenate([shape.lines for shape in shapes])),
+        np.unique(np.concatenate([shape.targets for shape in shapes])),
         tuple(shapes),
     )
 

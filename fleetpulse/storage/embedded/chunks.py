@@ -1,8 +1,10 @@
 """Chunk rows: a series' samples of one span, compressed. What history is read from."""
 
 import sqlite3
+import struct
 from dataclasses import dataclass, field
 
+from fleetpulse.errors import StorageError
 from fleetpulse.storage.embedded.codec import Times, decode_times, decode_values
 from fleetpulse.storage.embedded.labeltable import Ids
 from fleetpulse.storage.embedded.limits import Budget
@@ -74,12 +76,26 @@ def read_runs(
         SELECT span, line, target, clock, vals FROM chunk
         WHERE span {IN_LIST} AND line {IN_LIST} AND {where}
     """  # noqa: S608
-    for span, line, target, n, blob in db.execute(query, (id_list(spans), id_list(lines), *wanted)):
-        clock = clocks.get((span, target, n))
-        if clock.begin < clock.end:
-            budget.take_samples(clock.end - clock.begin)
-            values = decode_values(blob, clock.samples)[clock.begin : clock.end]
-            runs.setdefault((target, line), []).append(Run(clock.times, values))
+    for row in db.execute(query, (id_list(spans), id_list(lines), *wanted)):
+        try:
+            _add(row, clocks, budget, runs)
+        except (ValueError, RuntimeError, LookupError, struct.error) as err:
+            raise StorageError(
+                f"the chunk of line {row[1]}, target {row[2]} in span {row[0]} is damaged: {err}; "
+                "restore a backup",
+                retriable=False,
+            ) from err
+
+
+def _add(
+    row: tuple[int, int, int, int, bytes], clocks: _Clocks, budget: Budget, runs: RunsOf
+) -> None:
+    span, line, target, n, blob = row
+    clock = clocks.get((span, target, n))
+    if clock.begin < clock.end:
+        budget.take_samples(clock.end - clock.begin)
+        values = decode_values(blob, clock.samples)[clock.begin : clock.end]
+        runs.setdefault((target, line), []).append(Run(clock.times, values))
 
 
 def _where_targets(targets: Ids) -> tuple[str, tuple[int | str, ...]]:

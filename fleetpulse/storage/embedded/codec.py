@@ -54,10 +54,16 @@ def _encode_stale(values: Floats, stale: NDArray[np.intp]) -> bytes:
 
 
 def decode_values(blob: bytes, count: int) -> Floats:
-    """The values of a series; count is how many they are. The array may be read-only."""
+    """The values of a series; count is how many they are. The array may be read-only.
+
+    ValueError, RuntimeError or struct.error where the blob is damaged.
+    """
     kind = blob[:1]
     if kind == _PCODEC:
-        return _unpack(blob[1:])
+        values = _unpack(blob[1:])
+        if len(values) != count:
+            raise ValueError(f"{len(values)} values where {count} were expected")
+        return values
     if kind == _CONSTANT:
         return np.frombuffer(blob, "<f8", 1, 1).repeat(count)
     if kind == _RAW:

@@ -68,6 +68,7 @@ CREATE TABLE page (
     from_ms INTEGER NOT NULL, until_ms INTEGER NOT NULL, vals BLOB NOT NULL, times BLOB, cols BLOB
 );
 CREATE INDEX page_by_slot ON page (slot, target, layout);
+CREATE INDEX page_timed ON page (slot, target, layout) WHERE times IS NOT NULL;
 CREATE TABLE chunk (
     span INTEGER, line INTEGER, target INTEGER, clock INTEGER NOT NULL, vals BLOB NOT NULL,
     PRIMARY KEY (span, line, target)

@@ -8,9 +8,15 @@ from fleetpulse.matchers import Matcher
 from fleetpulse.model import Labels, Metadata, Page, Series
 from fleetpulse.storage.base import Hints, MatcherSets
 from fleetpulse.storage.embedded.catalogue import Catalogue
+from fleetpulse.storage.embedded.compaction import Compaction, CompactionLimits, Compactor
 from fleetpulse.storage.embedded.database import Database
+from fleetpulse.storage.embedded.housekeeping import alone
 from fleetpulse.storage.embedded.reader import Reader
+from fleetpulse.storage.embedded.retention import Expiry, Retention
+from fleetpulse.storage.embedded.stats import Stats, read_stats
 from fleetpulse.storage.embedded.writer import Writer
+
+_LIMITS = CompactionLimits()
 
 
 class EmbeddedStore:
@@ -32,6 +38,9 @@ class EmbeddedStore:
         self._catalogue = catalogue
         self._reader = Reader(self._database, catalogue)
         self._writer = Writer(self._database, catalogue)
+        self._compactor = Compactor(self._database, catalogue)
+        self._retention = Retention(self._database)
+        self._lock_path = path.with_name(f"{path.name}.lock")
 
     def write(self, pages: Sequence[Page]) -> None:
         self._writer.write(pages)
@@ -55,6 +64,23 @@ class EmbeddedStore:
 
     def metadata(self) -> Mapping[str, Metadata]:
         return self._reader.metadata()
+
+    def compact(self, limits: CompactionLimits = _LIMITS) -> Compaction:
+        """Folds old pages into chunks. Call it every few minutes, in any one process."""
+        with alone(self._lock_path) as free:
+            return self._compactor.run(self._now(), limits) if free else Compaction(busy=True)
+
+    def expire(self, retention: float) -> Expiry:
+        """Deletes samples older than retention (seconds), two hours of them at a time."""
+        with alone(self._lock_path) as free:
+            before_ms = int((self._now() - retention) * 1000)
+            return self._retention.run(before_ms) if free else Expiry(busy=True)
+
+    def stats(self) -> Stats:
+        """Sizes and counts, cheap enough to be asked for at every scrape."""
+        with self._database.reading() as db:
+            self._catalogue.refresh(db)
+            return read_stats(db, self.path, self._catalogue.counts())
 
     def close(self) -> None:
         """Closes the file. May be called again; every other call then is a StorageError."""
