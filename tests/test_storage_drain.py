@@ -1,0 +1,173 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fleetpulse.storage.drain import Drain, SendError
+from fleetpulse.storage.spool import Spool
+
+
+class Store:
+    """Takes lines, but for those that hold `bad`; fails as often as it is told to."""
+
+    def __init__(self) -> None:
+        self.taken: list[bytes] = []
+        self.batches: list[int] = []
+        self.failures: list[SendError] = []
+        self.most = 10**9
+
+    def __call__(self, lines: bytes, timeout: float) -> None:
+        self.batches.append(lines.count(b"\n"))
+        if self.failures:
+            raise self.failures.pop(0)
+        if b"bad" in lines or self.batches[-1] > self.most:
+            raise SendError("HTTP 400", rejected=True)
+        self.taken += lines.splitlines()
+
+
+class Tally:
+    def __init__(self) -> None:
+        self.count = self.failures = 0
+        self.bad: list[bytes] = []
+
+    def sent(self, lines: int) -> None:
+        self.count += lines
+
+    def failed(self) -> None:
+        self.failures += 1
+
+    def rejected(self, line: bytes, reason: str) -> None:
+        assert "400" in reason
+        self.bad.append(line.strip())
+
+
+class Bench:
+    """A drain over a real spool, with a clock that is moved by hand."""
+
+    def __init__(self, path: Path, batch_size: int = 10) -> None:
+        self.spool, self.store, self.tally = Spool(path), Store(), Tally()
+        self.time = 1000.0
+        self.drain = Drain(
+            self.spool,
+            self.store,
+            self.tally,
+            batch_size=batch_size,
+            timeout=9.0,
+            clock=lambda: self.time,
+        )
+
+    def put(self, *names: str) -> None:
+        self.spool.put("".join(f"{name}\n" for name in names).encode())
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    bench = Bench(tmp_path / "spool.db")
+    yield bench
+    bench.spool.close()
+
+
+def test_small_payloads_go_together_and_leave_the_spool(bench: Bench) -> None:
+    for index in range(25):
+        bench.put(f"m{index}")
+    bench.drain.turn()
+    assert bench.store.taken == [f"m{index}".encode() for index in range(25)]
+    assert max(bench.store.batches) <= 10
+    assert len(bench.store.batches) < 25
+    assert (len(bench.spool), bench.tally.count) == (0, 25)
+
+
+def test_a_payload_larger_than_a_batch_is_parted(bench: Bench) -> None:
+    bench.put(*(f"m{index}" for index in range(25)))
+    bench.drain.turn()
+    assert bench.store.batches == [10, 10, 5]
+    assert len(bench.spool) == 0
+
+
+def test_a_store_that_is_away_keeps_everything_in_the_spool(bench: Bench) -> None:
+    bench.put("a", "b")
+    bench.store.failures = [SendError("no route")]
+    bench.drain.turn()
+    assert (bench.store.taken, len(bench.spool), bench.tally.failures) == ([], 1, 1)
+
+
+def test_it_backs_off_longer_with_every_failure_and_then_goes_on(bench: Bench) -> None:
+    bench.put("a")
+    bench.store.failures = [SendError("HTTP 503")] * 3
+    tried = []
+    for second in range(20):
+        bench.time = 1000.0 + second
+        before = len(bench.store.batches)
+        bench.drain.turn()
+        tried += [second] if len(bench.store.batches) > before else []
+    assert tried == [0, 1, 3, 7]
+    assert bench.store.taken == [b"a"]
+
+
+def test_it_waits_as_long_as_the_store_asks(bench: Bench) -> None:
+    bench.put("a")
+    bench.store.failures = [SendError("HTTP 429", retry_after=30)]
+    bench.drain.turn()
+    bench.time += 29
+    bench.drain.turn()
+    assert bench.store.taken == []
+    bench.time += 1
+    bench.drain.turn()
+    assert bench.store.taken == [b"a"]
+
+
+def test_only_the_bad_lines_of_a_rejected_batch_are_set_aside(bench: Bench) -> None:
+    bench.put("a", "bad1", "b", "c")
+    bench.put("d", "bad2")
+    bench.drain.turn()
+    assert sorted(bench.store.taken) == [b"a", b"b", b"c", b"d"]
+    assert bench.tally.bad == [b"bad1", b"bad2"]
+    assert (len(bench.spool), bench.tally.count) == (0, 4)
+
+
+def test_a_batch_that_is_too_large_for_the_store_is_halved(bench: Bench) -> None:
+    bench.store.most = 3
+    bench.put(*"abcdefgh")
+    bench.drain.turn()
+    assert b"".join(bench.store.taken) == b"abcdefgh"
+    assert bench.tally.bad == []
+
+
+def test_a_failure_amid_a_bisection_tells_no_bad_line_twice(bench: Bench) -> None:
+    bench.put("bad", "a")
+    rejected = SendError("HTTP 400", rejected=True)
+    bench.store.failures = [rejected, rejected, SendError("HTTP 500")]
+    bench.drain.turn()
+    assert (bench.tally.bad, len(bench.spool)) == ([], 1)
+    bench.time += 100
+    bench.drain.turn()
+    assert (bench.tally.bad, bench.tally.count, len(bench.spool)) == ([b"bad"], 1, 0)
+
+
+def test_the_search_for_bad_lines_ends(tmp_path: Path) -> None:
+    bench = Bench(tmp_path / "spool.db", batch_size=5000)
+    bench.put(*(f"bad{index}" for index in range(5000)))
+    bench.drain.turn()
+    assert len(bench.store.batches) < 600
+    assert (len(bench.tally.bad), len(bench.spool)) == (5000, 0)
+    bench.spool.close()
+
+
+def test_finish_does_not_wait_for_the_back_off_but_ends_in_time(bench: Bench) -> None:
+    bench.put("a")
+    bench.store.failures = [SendError("HTTP 503")]
+    bench.drain.turn()
+    bench.drain.finish(0.0)
+    assert bench.store.taken == []
+    bench.drain.finish(5.0)
+    assert bench.store.taken == [b"a"]
+
+
+def test_what_is_left_is_sent_after_a_restart(tmp_path: Path) -> None:
+    first = Bench(tmp_path / "spool.db")
+    first.put("a")
+    first.spool.close()
+    second = Bench(tmp_path / "spool.db")
+    second.drain.turn()
+    assert second.store.taken == [b"a"]
+    second.spool.close()
