@@ -1,0 +1,102 @@
+"""An alert as the bridge keeps it, and what two reports of the same alert make together."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from fleetpulse.model import Labels
+
+_OFFSET, _PRIME, _MASK = 0xCBF29CE484222325, 0x100000001B3, 0xFFFFFFFFFFFFFFFF
+
+
+def fingerprint(labels: Mapping[str, str]) -> str:
+    """Alertmanager's identity of a label set: FNV-1a (64 bits) over the sorted labels, in hex.
+
+    Names and values each end with the byte 0xff (prometheus/common, model/signature.go).
+    """
+    data = b"".join(
+        name.encode() + b"\xff" + value.encode() + b"\xff" for name, value in sorted(labels.items())
+    )
+    digest = _OFFSET
+    for byte in data:
+        digest = ((digest ^ byte) * _PRIME) & _MASK
+    return f"{digest:016x}"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAlert:
+    """An alert with what the bridge adds. Times are Unix seconds; ends_at is always known.
+
+    timed: ends_at is only the resolve time-out, which every later report moves on.
+    """
+
+    labels: Labels
+    annotations: Labels
+    starts_at: float
+    ends_at: float
+    updated_at: float
+    timed: bool = False
+    generator_url: str = ""
+    fingerprint: str = field(default="", compare=False)
+
+    def __post_init__(self) -> None:
+        if not self.fingerprint:
+            object.__setattr__(self, "fingerprint", fingerprint(dict(self.labels)))
+
+    @property
+    def name(self) -> str:
+        return self.labels.get("alertname")
+
+    def resolved(self, now: float) -> bool:
+        return self.ends_at <= now
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "labels": dict(self.labels),
+            "annotations": dict(self.annotations),
+            "starts_at": self.starts_at,
+            "ends_at": self.ends_at,
+            "updated_at": self.updated_at,
+            "timed": self.timed,
+            "generator_url": self.generator_url,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "StoredAlert":
+        labels, annotations = data["labels"], data["annotations"]
+        rest = {key: data[key] for key in data if key not in ("labels", "annotations")}
+        return cls(Labels.of(labels), Labels(sorted(annotations.items())), **rest)
+
+
+def absorb(old: StoredAlert | None, new: StoredAlert, now: float) -> StoredAlert:
+    """What is to be kept when new is reported and old is known.
+
+    Alerts whose times overlap are one alert; others follow each other (Alertmanager's
+    provider/mem and types.Alert.Merge).
+    """
+    if old is None or not _overlap(old, new):
+        return new
+    if new.updated_at < old.updated_at:
+        old, new = new, old
+    ends_at = new.ends_at
+    # Of two explicit ends the later one holds; a mere time-out never outlives a newer report.
+    both_over = new.resolved(now) and old.resolved(now)
+    both_on = not new.resolved(now) and not old.timed
+    if old.ends_at > new.ends_at and (both_over or both_on):
+        ends_at = old.ends_at
+    return replace(new, starts_at=min(old.starts_at, new.starts_at), ends_at=ends_at)
+
+
+def _overlap(old: StoredAlert, new: StoredAlert) -> bool:
+    return old.starts_at < new.ends_at < old.ends_at or old.starts_at < new.starts_at < old.ends_at
+
+
+def in_order(alerts: Iterable[StoredAlert]) -> list[StoredAlert]:
+    """Alerts by job, then instance (those without come last), then all labels."""
+
+    def key(alert: StoredAlert) -> tuple[Any, ...]:
+        labels = dict(alert.labels)
+        job, instance = labels.get("job"), labels.get("instance")
+        return (job is None, job or "", instance is None, instance or "", alert.labels)
+
+    return sorted(alerts, key=key)

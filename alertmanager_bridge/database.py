@@ -1,0 +1,163 @@
+"""The bridge's SQLite file: one connection, one lock, transactions that nest."""
+
+import fcntl
+import logging
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from fleetpulse.errors import StartError, StorageError
+
+log = logging.getLogger(__name__)
+
+_VERSION = 1
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS alerts (
+    fingerprint TEXT PRIMARY KEY, body TEXT NOT NULL, noted TEXT NOT NULL DEFAULT ''
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS silences (
+    id TEXT PRIMARY KEY, body TEXT NOT NULL, ends_at REAL NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS notification_log (
+    group_key TEXT NOT NULL, queue TEXT NOT NULL, at REAL NOT NULL, expires_at REAL NOT NULL,
+    firing TEXT NOT NULL, resolved TEXT NOT NULL, message_id TEXT NOT NULL,
+    PRIMARY KEY (group_key, queue)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS outbox (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, message_id TEXT NOT NULL UNIQUE, queue TEXT NOT NULL,
+    group_key TEXT NOT NULL, created_at REAL NOT NULL, next_at REAL NOT NULL,
+    attempts INTEGER NOT NULL DEFAULT 0, last_error TEXT NOT NULL DEFAULT '', data TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS outbox_queue ON outbox (queue, group_key, id);
+CREATE TABLE IF NOT EXISTS history (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, type TEXT NOT NULL,
+    event TEXT NOT NULL, receiver TEXT NOT NULL, alertname TEXT NOT NULL, detail TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS history_at ON history (at);
+"""
+
+
+class Database:
+    """Safe from any thread; lock also guards what is kept in memory beside the file.
+
+    What a transaction wrote is on the disk when it ends: kill -9 and power loss take none of it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.lock = threading.RLock()
+        self._connection: sqlite3.Connection | None = None
+        self._guard: IO[str] | None = None
+        self._depth = 0
+
+    def open(self, wait: float = 15.0) -> None:
+        """Opens or creates the file. StartError where it cannot, or another process has it.
+
+        At a reload the old process may still be finishing: it is waited for, wait seconds.
+        """
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._guard = open(f"{self.path}.lock", "a", encoding="utf-8")  # noqa: SIM115
+            self._take(wait)
+            self._connection = self._connect()
+        except (OSError, sqlite3.Error) as err:
+            self.close()
+            raise StartError(
+                f"{self.path}: cannot open the bridge's state: {err}; "
+                "check the folder's owner and free space, or move the file away if it is damaged"
+            ) from err
+        except StartError:
+            self.close()
+            raise
+
+    def _take(self, wait: float) -> None:
+        deadline = time.monotonic() + wait
+        while True:
+            try:
+                fcntl.flock(self._guard or -1, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as err:
+                if time.monotonic() >= deadline:
+                    raise StartError(
+                        f"{self.path}: another bridge is using this file; stop it, "
+                        "or choose another --data-dir"
+                    ) from err
+                time.sleep(0.05)
+            else:
+                return
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self.path, check_same_thread=False, isolation_level=None)
+        connection.row_factory = sqlite3.Row
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version > _VERSION:
+            connection.close()
+            raise StartError(
+                f"{self.path}: written by a newer FleetPulse (format {version}); use that version"
+            )
+        connection.executescript(_SCHEMA)
+        connection.execute(f"PRAGMA user_version = {_VERSION}")
+        self.path.chmod(0o600)
+        return connection
+
+    def close(self) -> None:
+        with self.lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+            if self._guard is not None:
+                self._guard.close()
+                self._guard = None
+
+    @property
+    def is_open(self) -> bool:
+        return self._connection is not None
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing. An inner one is part of the outer one. Raises StorageError."""
+        with self.lock:
+            if self._depth:
+                yield
+                return
+            self._run("BEGIN IMMEDIATE")
+            self._depth = 1
+            try:
+                yield
+                self._run("COMMIT")
+            except BaseException:
+                self._roll_back()
+                raise
+            finally:
+                self._depth = 0
+
+    def _roll_back(self) -> None:
+        try:
+            self._run("ROLLBACK")
+        except StorageError as err:
+            log.debug("rollback: %s", err)  # SQLite has often done it by itself
+
+    def execute(self, sql: str, values: Sequence[Any] = ()) -> int:
+        """Runs one statement; how many rows it changed."""
+        return self._run(sql, values).rowcount
+
+    def query(self, sql: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
+        with self.lock:
+            return self._run(sql, values).fetchall()
+
+    def _run(self, sql: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
+        with self.lock:
+            if self._connection is None:
+                raise StorageError(f"{self.path}: the bridge's state is closed", retriable=True)
+            try:
+                return self._connection.execute(sql, values)
+            except sqlite3.Error as err:
+                raise StorageError(f"{self.path}: {err}", retriable=True) from err
+
+
+Clock = Callable[[], float]

@@ -1,0 +1,1 @@
+"""One file for each way to reach people; base.py has what they share."""
