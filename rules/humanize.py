@@ -61,7 +61,7 @@ def humanize_timestamp(at: float) -> str:
 
 
 def to_datetime(at: float) -> datetime:
-    """Unix seconds as a time in UTC, cut to the millisecond. ValueError where Go's would overflow."""
+    """Unix seconds as a time in UTC, cut to the millisecond. ValueError where Go's overflows."""
     if not math.isfinite(at):
         raise ValueError("value is NaN or Inf")
     nanoseconds = at * 1e9

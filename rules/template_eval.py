@@ -64,11 +64,11 @@ class Limits:
     seconds: float = 10.0
 
 
-class _Break(Exception):
+class _Break(Exception):  # noqa: N818 - it is no error
     pass
 
 
-class _Continue(Exception):
+class _Continue(Exception):  # noqa: N818 - it is no error
     pass
 
 

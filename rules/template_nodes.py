@@ -41,7 +41,7 @@ class Function:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """`.name` of a value; the last of a chain may be a method that takes the command's arguments."""
+    """`.name` of a value; the last of a chain may be a method with the command's arguments."""
 
     line: int
     of: "Operand"

@@ -28,6 +28,7 @@ from rules.template_nodes import (
 _KEYWORDS = frozenset(
     ("if", "else", "end", "range", "with", "define", "block", "template", "break", "continue")
 )
+_CONTROLS: dict[str, type[If | With | Range]] = {"if": If, "with": With, "range": Range}
 _MAX_DEPTH = 50
 _END = Token("text", "", 0)
 
@@ -86,7 +87,8 @@ class _Parser:
             return Action(pipeline)
         self._next()
         if word.value == "define":
-            return self._define(line)
+            self._define(line)
+            return None
         if word.value == "block":
             return self._block(line)
         if word.value == "template":
@@ -110,7 +112,7 @@ class _Parser:
         otherwise = self._otherwise(kind, stop, line)
         del self._scope[outer:]
         self._depth -= 1
-        return {"if": If, "with": With, "range": Range}[kind](pipeline, body, otherwise)
+        return _CONTROLS[kind](pipeline, body, otherwise)
 
     def _otherwise(self, kind: str, stop: str, line: int) -> Body:
         if not stop:

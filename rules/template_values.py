@@ -132,7 +132,7 @@ class GoTime:
         raise KeyError(name)
 
     def method(self, name: str) -> GoFunction:
-        return {
+        methods: dict[str, GoFunction] = {
             "Format": self.format,
             "Add": self.add,
             "Sub": self.sub,
@@ -147,7 +147,8 @@ class GoTime:
             "Month": lambda: f"{self.at:%B}",
             "UTC": lambda: self,
             "String": self.__str__,
-        }[name]
+        }
+        return methods[name]
 
     def add(self, duration: Any) -> "GoTime":
         if not isinstance(duration, GoDuration):
