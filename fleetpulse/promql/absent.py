@@ -9,7 +9,7 @@ from fleetpulse.promql.syntax import Expr, MatrixSelector, Selector, unwrap
 
 def absent(argument: Expr, present: Mask) -> Frame:
     """1 at each step where none of the argument's rows (rows, steps) is present."""
-    missing = ~present.any(axis=0)
+    missing: Mask = ~np.any(present, axis=0)
     if not missing.any():
         return Frame.empty(len(missing))
     ones = np.ones((1, len(missing)))

@@ -56,7 +56,7 @@ class EvalContext:
 
     steps_ms: int64 (steps,), rising by step_ms (0 where there is one step only).
     lookback_ms: how far back an instant selector looks.
-    start_ms, end_ms: what start() and end() mean; those of the whole query.
+    start_ms, end_ms, query_step_ms: what start(), end() and step() mean; of the whole query.
     """
 
     steps_ms: NDArray[np.int64]
@@ -67,6 +67,7 @@ class EvalContext:
     is_range: bool
     budget: Budget
     annotations: Annotations
+    query_step_ms: int = 0
     query: str = ""
     pos: int = -1
 

@@ -111,6 +111,7 @@ class Engine:
             is_range=step_ms > 0,
             budget=Budget(self._now() + seconds, self._max_samples, self._now),
             annotations=Annotations(),
+            query_step_ms=step_ms,
             query=query,
         )
 

@@ -33,10 +33,10 @@ from fleetpulse.promql.syntax import (
 from fleetpulse.promql.windows import Windows
 
 # What these answer depends on the time of the evaluation, whatever their arguments say.
+_DATE_PARTS = ("days_in_month", "day_of_month", "day_of_week", "day_of_year", "hour", "minute")
 _DEPEND_ON_STEP = frozenset(
-    ("days_in_month", "day_of_month", "day_of_week", "day_of_year", "end", "hour", "minute")
-    + ("month", "predict_linear", "range", "start", "step", "time", "timestamp", "year")
-)
+    (*_DATE_PARTS, "month", "year", "end", "predict_linear", "range", "start", "step")
+) | {"time", "timestamp"}
 _COUNTER_SUFFIXES = ("_total", "_sum", "_count", "_bucket")
 
 
@@ -101,6 +101,8 @@ class Evaluator:
         argument = unwrap(call.args[0]) if call.args else None
         if call.func == "timestamp" and isinstance(argument, Selector):
             return self._selectors.instant_times(argument, ctx)
+        if call.func == "step":
+            return ScalarFrame(np.full(ctx.steps, ctx.query_step_ms / 1000))
         if call.func == "absent":
             return absent(call.args[0], self.frame(call.args[0], ctx, call.func).present)
         if call.func == "absent_over_time":

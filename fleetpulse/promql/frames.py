@@ -36,11 +36,11 @@ class Frame:
 
     @property
     def rows(self) -> int:
-        return self.values.shape[0]
+        return len(self.values)
 
     @property
     def steps(self) -> int:
-        return self.values.shape[1]
+        return int(self.values.shape[1])
 
     def take(self, rows: NDArray[np.intp] | Mask) -> "Frame":
         """The frame of some rows, given by index or by mask."""
@@ -59,7 +59,7 @@ class Frame:
 
     def compact(self) -> "Frame":
         """Without the rows that are present at no step."""
-        alive = self.present.any(axis=1)
+        alive: Mask = np.any(self.present, axis=1)
         return self if alive.all() else self.take(alive)
 
     def shown_labels(self, row: int) -> Labels:

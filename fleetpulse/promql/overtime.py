@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from fleetpulse.errors import QueryError
 from fleetpulse.promql import kahan
 from fleetpulse.promql.context import EvalContext
 from fleetpulse.promql.frames import Floats, Mask
@@ -19,7 +20,7 @@ _CANCELS = 2.0**-53 / 1e-10
 def sum_over_time(windows: Windows, _scalars: Sequence[Floats], ctx: EvalContext) -> Reduced:
     total, exact = _plain_sum(windows)
     if not exact.all():
-        for row in np.flatnonzero(~exact.all(axis=1)):
+        for row in np.flatnonzero(~exact.all(axis=1)).tolist():
             total[row] = _compensated_sum(windows.row(row), ctx)[0]
     return total, windows.having(1)
 
@@ -28,7 +29,7 @@ def avg_over_time(windows: Windows, _scalars: Sequence[Floats], ctx: EvalContext
     total, exact = _plain_sum(windows)
     mean = total / np.maximum(windows.counts, 1)
     if not exact.all():
-        for row in np.flatnonzero(~exact.all(axis=1)):
+        for row in np.flatnonzero(~exact.all(axis=1)).tolist():
             mean[row] = _compensated_mean(windows.row(row), ctx)[0]
     return mean, windows.having(1)
 
@@ -141,6 +142,8 @@ def double_exponential_smoothing(
 ) -> Reduced:
     """Holt's linear method. scalars: smoothing and trend factor at each step."""
     smoothing, trend = scalars
+    _check_factor("smoothing", "sf", smoothing)
+    _check_factor("trend", "tf", trend)
     shape = (windows.rows, len(windows.lo))
     earlier, level, slope = np.zeros(shape), np.zeros(shape), np.zeros(shape)
     for k, live, index, values in scan(windows, ctx.check_deadline):
@@ -154,6 +157,14 @@ def double_exponential_smoothing(
         smoothed = smoothing * values + (1 - smoothing) * (level + slope)
         earlier, level = np.where(live, level, earlier), np.where(live, smoothed, level)
     return level, windows.having(2)
+
+
+def _check_factor(name: str, symbol: str, factor: Floats) -> None:
+    for bad in factor[~((factor > 0) & (factor < 1))]:
+        raise QueryError(
+            "execution",
+            f"invalid {name} factor. Expected: 0 < {symbol} < 1, got: {bad:f}",
+        )
 
 
 def _same_for_all(windows: Windows, values: Floats) -> Floats:

@@ -5,7 +5,7 @@ import numpy as np
 from fleetpulse.errors import QueryError
 from fleetpulse.model import Labels, Series
 from fleetpulse.promql.context import EvalContext
-from fleetpulse.promql.frames import Frame
+from fleetpulse.promql.frames import Frame, Mask
 from fleetpulse.promql.selectors import RangeVector, evaluation_times, group
 from fleetpulse.promql.syntax import Subquery
 
@@ -39,7 +39,7 @@ def as_range(node: Subquery, frame: Frame, inner: EvalContext, ctx: EvalContext)
 
 def as_series(frame: Frame, ctx: EvalContext) -> list[Series]:
     """One series a row, with a sample at each step where the row is present."""
-    full = frame.present.all(axis=1)
+    full: Mask = np.all(frame.present, axis=1)
     return [
         Series(frame.labels[row], ctx.steps_ms, frame.values[row])
         if full[row]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from fleetpulse.errors import QueryError
+from fleetpulse.values import parse_duration
 
 MAX_LENGTH = 100_000  # characters
 MAX_NESTING = 100  # open brackets of any kind
@@ -25,6 +26,13 @@ _TOKEN = re.compile(
     |(?P<op>==|!=|=~|!~|<=|>=|.)""",
     re.VERBOSE | re.DOTALL,
 )
+_BYTE_ESCAPE = re.compile(r"\\(x[0-9a-fA-F]{2}|[0-7]{3})")
+_ESCAPE = re.compile(
+    r"""(?P<plain>[^\\]+)|\\(?:x(?P<hex>[0-9a-fA-F]{2})|(?P<octal>[0-7]{3})
+    |u(?P<point>[0-9a-fA-F]{4})|(?P<simple>.))""",
+    re.VERBOSE,
+)
+_SIMPLE_ESCAPES = dict(zip("abfnrtv", "\a\b\f\n\r\t\v", strict=True))
 _OPENING, _CLOSING = frozenset("([{"), frozenset(")]}")
 _OPERATORS = frozenset(["+", "-", "*", "/", "%", "^", "==", "!=", "<", ">", "<=", ">="])
 _WORD_OPERATORS = frozenset(["and", "or", "unless", "atan2"])
@@ -87,6 +95,11 @@ def unsupported_word(text: str) -> str | None:
     return next((word for word in words if word in _UNSUPPORTED), None)
 
 
+def _is_plain(number: str) -> bool:
+    """Whether it is a number and not a duration such as 1m."""
+    return number[-1].isdigit() or number[-1] == "."
+
+
 def _bad(message: str) -> QueryError:
     return QueryError("bad_data", message)
 
@@ -123,17 +136,41 @@ def _rewrite(text: str, tokens: list[Token]) -> tuple[str, tuple[int, ...]]:
             times.append(_at_time(token, negative=skip_sign and before.text == "-"))
             parts += [text[done : token.at], str(len(times) - 1)]
             done, skip_sign = token.at + len(token.text), False
-        elif token.kind == "string" and token.text[0] == "`":
-            parts += [text[done : token.at], json.dumps(token.text[1:-1], ensure_ascii=False)]
+        elif token.kind == "string" and (token.text[0] == "`" or _BYTE_ESCAPE.search(token.text)):
+            parts += [text[done : token.at], json.dumps(_string(token), ensure_ascii=False)]
             done, skip_sign = token.at + len(token.text), False
         else:
             skip_sign = False
     return "".join([*parts, text[done:]]), tuple(times)
 
 
+def _string(token: Token) -> str:
+    """What a literal means, where the parser would misread it: raw, or with bytes as escapes."""
+    inner = token.text[1:-1]
+    if token.text[0] == "`":
+        return inner
+    try:
+        return b"".join(_escaped(found) for found in _ESCAPE.finditer(inner)).decode()
+    except UnicodeDecodeError:
+        raise _bad(f"not supported: {token.text} is not UTF-8") from None
+
+
+def _escaped(found: "re.Match[str]") -> bytes:
+    """A run of plain characters or one escape of Go's; \\x and octal ones stand for a byte."""
+    if found["plain"]:
+        return found["plain"].encode()
+    if found["hex"] or found["octal"]:
+        value = int(found["hex"] or found["octal"], 16 if found["hex"] else 8)
+    elif found["point"]:
+        return chr(int(found["point"], 16)).encode()
+    else:
+        value = ord(_SIMPLE_ESCAPES.get(found["simple"], found["simple"]))
+    return bytes([value & 0xFF])
+
+
 def _at_time(token: Token, *, negative: bool) -> int:
     try:
-        seconds = float(token.text)
+        seconds = float(token.text) if _is_plain(token.text) else parse_duration(token.text)
     except ValueError:
         raise _bad(f"parse error: {token.text!r} is no time for the @ modifier") from None
     if seconds >= 2**53:

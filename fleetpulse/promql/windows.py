@@ -44,7 +44,7 @@ class Windows:
 
     @property
     def rows(self) -> int:
-        return self.values.shape[0]
+        return len(self.values)
 
     @property
     def counts(self) -> Ints:
