@@ -5,7 +5,7 @@ import sys
 from array import array
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import BinaryIO
 
 from rich.console import Console
 from rich.progress import (
@@ -82,14 +82,14 @@ def import_file(path: Path, writer: SampleWriter, *, quiet: bool = False) -> tup
     return count, len(names)
 
 
-def _open(path: Path) -> IO[bytes]:
+def _open(path: Path) -> BinaryIO | gzip.GzipFile:
     try:
         return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")
     except OSError as err:
         raise StartError(f"{path}: cannot be read: {err.strerror}") from err
 
 
-def _counted(stream: IO[bytes], progress: Progress, task: TaskID) -> Iterator[bytes]:
+def _counted(stream: BinaryIO | gzip.GzipFile, progress: Progress, task: TaskID) -> Iterator[bytes]:
     for line in stream:
         progress.advance(task, len(line))
         yield line

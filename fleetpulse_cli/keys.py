@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from api.keys import KeyStore
+from api.keys import KeyStore, Scope
 from fleetpulse.errors import StartError
 
 
@@ -16,7 +16,7 @@ def key_store(data_dir: Path) -> KeyStore:
 
 
 def create(
-    store: KeyStore, scope: str, server: str | None, lifetime: float | None, note: str, now: float
+    store: KeyStore, scope: Scope, server: str | None, lifetime: float | None, note: str, now: float
 ) -> None:
     """Prints the new key on stdout, alone, so that it can be piped into a file."""
     expires = None if lifetime is None else now + lifetime

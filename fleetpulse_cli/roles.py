@@ -2,24 +2,25 @@
 
 import argparse
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from prometheus_client import CollectorRegistry
 
 from fleetpulse.errors import StartError, StorageError
 from fleetpulse.service import FileWatch, Periodic, Service, run_until_signalled
 from fleetpulse.telemetry import new_registry
+from fleetpulse.values import ListenAddress
 from fleetpulse_cli.settings import SECTIONS, Settings, find_file, prepare_data_dir
 from fleetpulse_cli.supervisor import end_with_parent
 
 if TYPE_CHECKING:
     from fleetpulse.backend import Storage
 
-log = logging.getLogger(__name__)
-
 _HOUSEKEEPING = 60.0  # seconds between two looks at compaction and retention
-_BRIDGE_THREADS = 8
 
 
 def run_role(options: argparse.Namespace) -> None:
@@ -47,10 +48,13 @@ def _with_options(root: Any, name: str, options: argparse.Namespace) -> Any:
     if getattr(options, "push", None):
         if options.key_file is None:
             raise StartError("--push needs --key-file F, a file with a push key")
+        from exporter.config import PushConfig
+
         changed = {"url": options.push, "key_file": options.key_file}
         if options.server:
             changed["server"] = options.server
-        push = type(section.push).model_validate({**_given(section.push), **changed})
+        given = {} if section.push is None else _given(section.push)
+        push = PushConfig.model_validate({**given, **changed})
         section = section.model_copy(update={"push": push})
     return root.model_copy(update={name: section})
 
@@ -76,12 +80,17 @@ def open_storage(
         yield storage
 
 
-def _watch(settings: Settings, reload: Callable[[], object]) -> list[Service]:
-    """A watch over the configuration file, if there is one."""
-    path = settings.path
-    if path is None:
-        return []
-    return [FileWatch("configuration watch", lambda: [path], lambda: _call(reload))]
+def _watch(
+    settings: Settings,
+    reload: Callable[[], object],
+    more: Callable[[], Iterable[Path | None]] = tuple,
+) -> list[Service]:
+    """A watch over the configuration file and over more, the files that it names."""
+
+    def paths() -> list[Path]:
+        return [path for path in (settings.path, *more()) if path is not None]
+
+    return [FileWatch("configuration watch", paths, lambda: _call(reload))]
 
 
 def _call(reload: Callable[[], object]) -> None:
@@ -97,7 +106,7 @@ def _run_exporter(options: argparse.Namespace) -> None:
     settings.expose(registry)
     app = ExporterApp(settings.current.exporter, data_dir, registry=registry)
     if options.once:
-        print(app.render(), end="")
+        sys.stdout.write(app.render())
         return
 
     def reload() -> None:
@@ -114,9 +123,7 @@ def _run_scraper(options: argparse.Namespace) -> None:
     registry = new_registry()
     settings.expose(registry)
     with open_storage(settings.current.storage, data_dir, "scraper", registry) as storage:
-        app = ScraperApp(
-            settings.current.scraper, storage.writer, registry, base_dir=settings.base
-        )
+        app = ScraperApp(settings.current.scraper, storage.writer, registry, base_dir=settings.base)
 
         def reload() -> None:
             settings.reload(lambda root: app.reload(root.scraper))
@@ -143,6 +150,10 @@ def _run_rules(options: argparse.Namespace) -> None:
             base_dir=settings.base,
         )
 
+        if options.once:
+            print(*app.evaluate_once(), sep="\n")
+            return
+
         def reload() -> None:
             settings.reload(lambda root: app.reload(root.rules))
 
@@ -150,56 +161,95 @@ def _run_rules(options: argparse.Namespace) -> None:
 
 
 def _run_api(options: argparse.Namespace) -> None:
-    from api.app import create_app, refuse_open_door
+    from api.app import create_app
+    from api.auth import Gate
     from fleetpulse.backend import EngineLimits
-    from fleetpulse.serving import ask_reload, serve
     from fleetpulse_cli.keys import key_store
 
     settings = _settings(options)
     data_dir = prepare_data_dir(options.data_dir)
-    keys = key_store(data_dir)
-    refuse_open_door(settings.current.api, keys)
-    # Opened once before the fork, to say at once what is wrong with the store.
+    keys, config = key_store(data_dir), settings.current.api
+    # What would keep the worker from starting is said here, once, before it is forked.
+    Gate(config, keys, scopes={}, open_endpoints=()).check_start()
     with open_storage(settings.current.storage, data_dir, "api"):
         pass
-    ending: list[Callable[[], object]] = []
 
-    def create() -> Any:
+    def create(closing: ExitStack, registry: CollectorRegistry) -> Any:
         config = settings.current.api
-        registry = new_registry()
-        settings.expose(registry)
-        limits = EngineLimits(config.query_timeout, config.query_max_samples)
-        opened = open_storage(settings.current.storage, data_dir, "api", registry, limits)
-        storage = opened.__enter__()
-        for watch in _watch(settings, ask_reload):
-            watch.start()
-            ending.append(watch.stop)
-        ending.append(lambda: opened.__exit__(None, None, None))
-        return create_app(
-            config, storage.engine, storage.reader, storage.writer, keys, registry
+        query = config.query
+        limits = EngineLimits(query.timeout, query.max_samples, query.max_concurrency)
+        storage = closing.enter_context(
+            open_storage(settings.current.storage, data_dir, "api", registry, limits)
         )
+        return create_app(config, storage.engine, storage.reader, storage.writer, keys, registry)
 
-    listen, threads = settings.current.api.listen, settings.current.api.threads
-    serve(
-        create,
-        listen,
-        threads=threads,
-        on_stop=lambda: [end() for end in ending],
-        on_reload=lambda: settings.reload(),
-    )
+    _serve(settings, create, config.listen, config.threads)
 
 
 def _run_bridge(options: argparse.Namespace) -> None:
-    from fleetpulse.serving import serve
+    from alertmanager_bridge.app import Bridge, create_app, load_amconfig
 
-    settings = _settings(options)
+    settings = _settings(options, "bridge")
     data_dir = prepare_data_dir(options.data_dir)
-    ending: list[Callable[[], object]] = []
 
-    def create() -> Any:
-        return None
+    def routes(root: Any) -> Any:
+        file = root.bridge.config_file
+        return None if file is None else load_amconfig(file)
 
-    serve(create, settings.current.bridge.listen, threads=_BRIDGE_THREADS)
+    # The last version without a fault; in the master, so that each new worker inherits it.
+    in_force = [routes(settings.current)]
+
+    def apply(root: Any) -> None:
+        in_force[0] = routes(root)
+
+    def create(closing: ExitStack, registry: CollectorRegistry) -> Any:
+        config = settings.current.bridge
+        bridge = Bridge(config, in_force[0], data_dir / "bridge.db", registry)
+        closing.callback(bridge.stop)
+        bridge.start()
+        return create_app(bridge, config, registry)
+
+    config = settings.current.bridge
+    _serve(
+        settings,
+        create,
+        config.listen,
+        config.threads,
+        apply=apply,
+        watched=lambda: [settings.current.bridge.config_file],
+    )
+
+
+def _serve(
+    settings: Settings,
+    create: Callable[[ExitStack, CollectorRegistry], Any],
+    listen: ListenAddress,
+    threads: int,
+    *,
+    apply: Callable[[Any], None] = lambda _root: None,
+    watched: Callable[[], Iterable[Path | None]] = tuple,
+) -> None:
+    """Serves what create() makes in each new worker; what it puts on the stack ends with it."""
+    from fleetpulse.serving import ask_reload, serve
+
+    closing = ExitStack()
+
+    def application() -> Any:
+        registry = new_registry()
+        settings.expose(registry)
+        app = create(closing, registry)
+        for watch in _watch(settings, ask_reload, watched):
+            closing.callback(watch.stop)
+            watch.start()
+        return app
+
+    serve(
+        application,
+        listen,
+        threads=threads,
+        on_stop=closing.close,
+        on_reload=lambda: _call(lambda: settings.reload(apply)),
+    )
 
 
 _RUN: dict[str, Callable[[argparse.Namespace], None]] = {

@@ -37,9 +37,7 @@ def run_up(config: Path | None, data_dir: Path) -> int:
     return Supervisor(roles, SHOWN, logs).run()
 
 
-def _describe(
-    name: str, address: ListenAddress, key_note: str
-) -> Callable[[str], tuple[str, str]]:
+def _describe(name: str, address: ListenAddress, key_note: str) -> Callable[[str], tuple[str, str]]:
     """How a role's line reads, given what it says of itself when it is ready."""
     if name == "exporter":
         return lambda _line: (f"{address.url}/metrics", "")
@@ -53,5 +51,3 @@ def _describe(
 def _shown(path: Path) -> str:
     """A relative path with its ./, as a person would name it."""
     return str(path) if path.is_absolute() else f"./{path}"
-
-

@@ -1,0 +1,119 @@
+"""The file as a whole: the example, sections, reload, the data folder."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+from pydantic import BaseModel
+
+from fleetpulse.errors import ConfigError, StartError
+from fleetpulse.storage.influx import InfluxConfig
+from fleetpulse_cli.settings import SECTIONS, Settings, find_file, prepare_data_dir, root_model
+from tests.support import ROOT
+
+EXAMPLE = ROOT / "fleetpulse.example.yml"
+
+
+def test_the_example_is_what_no_file_at_all_means() -> None:
+    # dict(): each reading makes its own class of root.
+    assert dict(Settings(EXAMPLE).current) == dict(Settings(None).current)
+
+
+def keys(model: BaseModel | Any) -> Iterator[str]:
+    """The names of all fields of a section and of the sections in it."""
+    for name in type(model).model_fields:
+        yield name
+        value = getattr(model, name)
+        if isinstance(value, BaseModel):
+            yield from keys(value)
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_every_key_is_in_the_example(section: str) -> None:
+    text = EXAMPLE.read_text()
+    (part,) = re.findall(rf"^{section}:\n(.*?)(?=^[a-z]|\Z)", text, re.DOTALL | re.MULTILINE)
+    known = set(re.findall(r"^[\s#]*-?\s*([a-z_]+):", part, re.MULTILINE))
+    wanted = set(keys(getattr(Settings(None).current, section)))
+    if section == "storage":
+        wanted |= set(InfluxConfig.model_fields) - {"token"}
+    assert wanted - known == set()
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+def test_faults_of_all_sections_come_at_once(tmp_path: Path) -> None:
+    text = "api: {threads: 0}\nbridge: {lissten: x}\nstorage: {kind: postgres}\nzzz: 1\n"
+    with pytest.raises(ConfigError) as caught:
+        Settings(write(tmp_path / "f.yml", text))
+    heads = [fault.split("f.yml:")[1].split(": ")[:2] for fault in caught.value.faults]
+    assert heads == [["1", "api.threads"], ["2", "bridge.lissten"], ["3", "storage"], ["4", "zzz"]]
+
+
+def test_a_role_that_needs_one_section_is_not_stopped_by_another(tmp_path: Path) -> None:
+    path = write(tmp_path / "f.yml", "api: {threads: 0}\nexporter: {collector_timeout: 9s}")
+    assert Settings(path, ["exporter"]).current.exporter.collector_timeout == 9.0
+
+
+def test_keys_of_one_store_are_faults_in_another(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"storage\.bucket: no such key"):
+        Settings(write(tmp_path / "f.yml", "storage: {bucket: x}"), ["storage"])
+    with pytest.raises(ConfigError, match=r"storage\.bucket: missing"):
+        Settings(write(tmp_path / "f.yml", "storage: {kind: influxdb2, url: 'http://x'}"))
+
+
+def gauge(settings: Settings, name: str) -> float | None:
+    registry = CollectorRegistry()
+    settings.expose(registry)
+    return registry.get_sample_value(f"fleetpulse_config_{name}")
+
+
+def test_a_bad_reload_keeps_the_old_one_and_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write(tmp_path / "f.yml", "api: {threads: 3}")
+    clock = iter([100.0, 200.0])
+    settings = Settings(path, now=lambda: next(clock))
+    write(path, "api: {threads: many}")
+    assert not settings.reload()
+    assert settings.current.api.threads == 3
+    assert f"{path}:1: api.threads" in caplog.text
+    assert gauge(settings, "last_reload_successful") == 0
+    assert gauge(settings, "last_reload_success_timestamp_seconds") == 100
+    write(path, "api: {threads: 4}")
+    assert settings.reload()
+    assert settings.current.api.threads == 4
+    assert gauge(settings, "last_reload_successful") == 1
+    assert gauge(settings, "last_reload_success_timestamp_seconds") == 200
+
+
+def test_a_reload_that_the_role_refuses_counts_as_failed(tmp_path: Path) -> None:
+    settings = Settings(write(tmp_path / "f.yml", "api: {threads: 3}"))
+    before = settings.current
+
+    def refuse(_root: Any) -> None:
+        raise ConfigError(["rules.yml:1: broken"])
+
+    assert not settings.reload(refuse)
+    assert settings.current is before
+
+
+def test_no_file_of_the_name_given(tmp_path: Path) -> None:
+    with pytest.raises(StartError, match="no such configuration file"):
+        find_file(tmp_path / "none.yml")
+
+
+def test_a_data_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StartError, match="choose another with --data-dir"):
+        prepare_data_dir(tmp_path / "file" / "data")
+
+
+def test_unknown_sections_name_the_known_ones() -> None:
+    model = root_model(())
+    assert set(model.model_fields) == {"log_level", *SECTIONS}
