@@ -1,0 +1,110 @@
+"""Wires the scraper: files to targets, the loop, the page maker, the buffer, its own server."""
+
+import logging
+import threading
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry
+
+from fleetpulse.service import Periodic
+from fleetpulse.storage.base import SampleWriter
+from fleetpulse.telemetry import TelemetryServer, health_routes
+from fleetpulse.values import ListenAddress, format_duration
+from scraper.buffer import PageBuffer
+from scraper.config import ScraperConfig
+from scraper.discovery import Discovery
+from scraper.fetch import Fetcher
+from scraper.loop import ScrapeLoop
+from scraper.maker import PageMaker
+from scraper.metrics import BufferMetrics, DiscoveryMetrics, ScrapeMetrics
+from scraper.status import targets_wsgi
+from scraper.targets import TargetSet
+
+log = logging.getLogger(__name__)
+
+
+class ScraperApp:
+    """The scraper as a service. It closes neither the writer nor the registry.
+
+    look_every: seconds between two looks at the target files.
+    """
+
+    name = "scraper"
+
+    def __init__(
+        self,
+        config: ScraperConfig,
+        writer: SampleWriter,
+        registry: CollectorRegistry,
+        *,
+        base_dir: Path = Path(),  # noqa: ARG002 - paths in the configuration are whole already
+        tick: float = 0.1,
+        look_every: float = 2.0,
+    ) -> None:
+        self._config = config
+        self._lock = threading.Lock()  # guards _discovery and _found: reload and look come from two
+        self._discovery = Discovery(config)
+        self._found = TargetSet()
+        self._discovered = False
+        self._discovery_metrics = DiscoveryMetrics(registry)
+        metrics = ScrapeMetrics(registry)
+        self._buffer = PageBuffer(writer, BufferMetrics(registry))
+        self._maker = PageMaker(self._buffer, metrics)
+        self._loop = ScrapeLoop(Fetcher(), self._maker, metrics, tick=tick)
+        self._looks = Periodic(
+            "target files", self._look, look_every, first_delay=look_every,
+            on_error=metrics.errors.inc,
+        )  # fmt: skip
+        routes = health_routes(registry, self.ready)
+        routes["/api/v1/targets"] = targets_wsgi(lambda: self._loop.scraped, lambda: self._found)
+        self._server = TelemetryServer("scraper telemetry", config.listen, routes)
+
+    @property
+    def address(self) -> ListenAddress:
+        return self._server.address
+
+    def start(self) -> None:
+        """StartError where the address is taken."""
+        self._server.start()
+        self._buffer.start()
+        self._maker.start()
+        self._look()
+        self._loop.start()
+        self._looks.start()
+
+    def stop(self) -> None:
+        """From the source to the sink, so that what was scraped is written."""
+        self._looks.stop()
+        self._loop.stop()
+        self._maker.stop()
+        self._buffer.stop()
+        self._server.stop()
+
+    def ready(self) -> str | None:
+        """One line for people; None before the first look for targets."""
+        if not self._discovered:
+            return None
+        count = len(self._found.active)
+        noun = "target" if count == 1 else "targets"
+        return f"{count} {noun}, every {format_duration(self._config.scrape_interval)}"
+
+    def reload(self, config: ScraperConfig) -> None:
+        """Another configuration from now on; targets that stay the same miss no turn."""
+        if config.listen != self._config.listen:
+            log.warning("scraper.listen has changed; it takes effect at the next start")
+        with self._lock:
+            self._config = config
+            self._discovery.configure(config)
+        self._look()
+
+    def _look(self) -> None:
+        with self._lock:
+            found = self._discovery.look()
+            self._discovery_metrics.broken_files.set(self._discovery.broken_files)
+            if found is None:
+                return
+            self._found, self._discovered = found, True
+            self._loop.set_targets(found.active)
+        self._discovery_metrics.dropped.set(len(found.dropped))
+        self._discovery_metrics.faults.set(len(found.faults))
+        log.info("%d targets are scraped, %d dropped", len(found.active), len(found.dropped))

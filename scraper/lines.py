@@ -1,0 +1,142 @@
+"""What becomes of a line of a page: its labels against the target's, relabelling, limits.
+
+Done once for every line ever seen, not once a scrape. A layout's line says what it changes about
+the target's labels: a label of its own wins, one with an empty value takes the target's away.
+"""
+
+import weakref
+from collections.abc import Callable, Hashable
+
+from fleetpulse.exposition import PageReader
+from fleetpulse.model import METRIC_NAME, Labels
+from scraper.relabel import Rule, relabel
+from scraper.targets import Target
+
+# Prometheus' report series; each ends every page of its target.
+REPORT_LINES = tuple(
+    Labels.of({METRIC_NAME: name})
+    for name in (
+        "up",
+        "scrape_duration_seconds",
+        "scrape_samples_scraped",
+        "scrape_samples_post_metric_relabeling",
+        "scrape_series_added",
+    )
+)
+_EXPORTED = "exported_"
+
+Keep = Callable[[Labels], Labels | None]
+
+
+def keeper(target: Target) -> Keep:
+    """The function that turns a line as written into the layout's line, or None to drop it.
+
+    It raises ValueError where a limit is passed or no name is left: that fails the page.
+    """
+    rules, own = target.job.metric_rules, target.labels
+    settle = _as_written if target.job.config.honor_labels else _renamed
+    check = _limits(target)
+
+    def keep(line: Labels) -> Labels | None:
+        settled: Labels | None = settle(line, own)
+        if rules and settled is not None:
+            settled = _relabelled(settled, own, rules)
+        if settled is not None and check is not None:
+            check(settled)
+        return settled
+
+    return keep
+
+
+def _as_written(line: Labels, own: Labels) -> Labels:
+    """honor_labels: the page's word counts. Empty labels matter only where they take one away."""
+    names = {name for name, _ in own}
+    if all(value for _, value in line):
+        return line
+    return Labels(pair for pair in line if pair[1] or pair[0] in names)
+
+
+def _renamed(line: Labels, own: Labels) -> Labels:
+    """The target's word counts; a label of the page in its way becomes exported_…"""
+    taken = {name for name, _ in own}
+    if not any(not value or name in taken for name, value in line):
+        return line
+    names = taken | {name for name, value in line if value}
+    pairs = []
+    for name, value in line:
+        if name in taken and value:
+            while name in names:
+                name = _EXPORTED + name
+            names.add(name)
+        if value:
+            pairs.append((name, value))
+    return Labels.from_pairs(pairs)
+
+
+def _relabelled(line: Labels, own: Labels, rules: tuple[Rule, ...]) -> Labels | None:
+    full = own.merged(line).as_dict()
+    if not relabel(full, rules) or not full:
+        return None
+    if not full.get(METRIC_NAME):
+        raise ValueError(f"metric_relabel_configs leave no metric name of {line}")
+    was = own.as_dict()
+    # What the line said stays said, equal or not: other targets may share the answer.
+    said = {name for name, _ in line}
+    pairs = {n: value for n, value in full.items() if n in said or was.get(n) != value}
+    pairs |= {name: "" for name in was if name not in full}
+    return Labels(sorted(pairs.items()))
+
+
+def _limits(target: Target) -> Callable[[Labels], None] | None:
+    config = target.job.config
+    count, name_length, value_length = (
+        config.label_limit,
+        config.label_name_length_limit,
+        config.label_value_length_limit,
+    )
+    if not (count or name_length or value_length):
+        return None
+
+    def check(line: Labels) -> None:
+        labels = target.labels.merged(line)
+        if count and len(labels) > count:
+            raise ValueError(f"{len(labels)} labels, label_limit is {count}: {line}")
+        for name, value in labels:
+            if name_length and len(name.encode()) > name_length:
+                raise ValueError(f"label_name_length_limit is {name_length}: {name[:80]}")
+            if value_length and len(value.encode()) > value_length:
+                raise ValueError(f"label_value_length_limit is {value_length}: label {name[:80]}")
+
+    return check
+
+
+class Readers:
+    """One PageReader for all targets whose lines come out alike; they share their layouts."""
+
+    def __init__(self) -> None:
+        self._readers: weakref.WeakValueDictionary[Hashable, PageReader] = (
+            weakref.WeakValueDictionary()
+        )
+
+    def of(self, target: Target) -> PageReader:
+        key = _sharing_key(target)
+        reader = self._readers.get(key)
+        if reader is None:
+            reader = PageReader(keeper(target), REPORT_LINES)
+            self._readers[key] = reader
+        return reader
+
+
+def _sharing_key(target: Target) -> Hashable:
+    """Equal for targets whose keepers give the same answer to every line."""
+    config = target.job.config
+    names = frozenset(name for name, _ in target.labels)
+    limits = (
+        config.label_limit,
+        config.label_name_length_limit,
+        config.label_value_length_limit,
+    )
+    common = (config.honor_labels, names, config.metric_relabel_configs, limits)
+    if any(limits) or any(rule.touches(names) for rule in target.job.metric_rules):
+        return (*common, target.labels)
+    return common

@@ -1,0 +1,163 @@
+"""The scrape loop: one thread that starts what is due and moves bytes, and does nothing else."""
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from fleetpulse.service import STOP_DEADLINE
+from scraper.fetch import Answer, Client, Fetcher, Request
+from scraper.maker import PageMaker, Scraped
+from scraper.metrics import ScrapeMetrics
+from scraper.page import Outcome
+from scraper.schedule import Schedule
+from scraper.targets import Target
+
+log = logging.getLogger(__name__)
+
+Key = tuple[str, object, str]
+# A scrape begun this close after its turn bears the turn's time, which then stays regular.
+_TOLERANCE = 0.001  # of the interval
+
+
+class ScrapeLoop:
+    """set_targets() from any thread; all else happens on the loop's own.
+
+    It wakes up every tick seconds for whatever is due then: the fewer wake-ups, the cheaper.
+    """
+
+    name = "scrape loop"
+
+    def __init__(
+        self,
+        fetcher: Fetcher,
+        maker: PageMaker,
+        metrics: ScrapeMetrics,
+        *,
+        tick: float = 0.1,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._fetcher, self._maker, self._metrics = fetcher, maker, metrics
+        self._tick, self._now = tick, now
+        self._wanted: queue.SimpleQueue[Sequence[Target]] = queue.SimpleQueue()
+        self._scraped: dict[Key, Scraped] = {}
+        self._clients: dict[str, Client] = {}
+        self._schedule: Schedule[Key] = Schedule(tick)
+        self._done: list[tuple[Scraped, Outcome]] = []
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
+
+    @property
+    def scraped(self) -> Sequence[Scraped]:
+        """The targets of the moment, for those who show them."""
+        return tuple(self._scraped.values())
+
+    def set_targets(self, targets: Sequence[Target]) -> None:
+        """From the next tick on these and no others are scraped; those known keep their turns."""
+        self._wanted.put(targets)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends; scrapes under way are given up, and nothing is said of their targets."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join(STOP_DEADLINE)
+        elif self._thread.ident is None:
+            self._fetcher.close()
+
+    def _run(self) -> None:
+        try:
+            while not self._stopping.is_set():
+                try:
+                    self._turn()
+                except Exception:
+                    log.exception("a turn of the scrape loop failed")
+                    self._metrics.errors.inc()
+                    time.sleep(self._tick)  # a fault that stays must not make a busy loop
+        finally:
+            self._fetcher.close()
+
+    def _turn(self) -> None:
+        while not self._wanted.empty():
+            self._apply(self._wanted.get())
+        now = self._now()
+        lag = 0.0
+        for key, planned, missed in self._schedule.due(now):
+            self._metrics.skipped.inc(missed)
+            lag = max(lag, now - planned)
+            self._begin(self._scraped[key], planned)
+        self._metrics.lag.set(lag)
+        # To the next tick of the clock, whatever happens before on the sockets.
+        until = now + self._tick - now % self._tick
+        while (left := until - self._now()) > 0 and left <= self._tick:
+            self._fetcher.run(left)
+        if self._done:
+            done, self._done = self._done, []
+            self._maker.make(done)
+        self._metrics.active.set(self._fetcher.active)
+
+    def _begin(self, scraped: Scraped, planned: float) -> None:
+        if scraped.busy:
+            self._metrics.skipped.inc()
+            return
+        target, began = scraped.target, self._now()
+        on_time = 0 <= began - planned <= target.interval * _TOLERANCE
+        at_ms = round((planned if on_time else began) * 1000)
+        scraped.busy = True
+        if target.refusal:
+            self._note(scraped, at_ms, Answer(0.0, reason="limit", error=target.refusal))
+            return
+        request = Request(target.url, target.timeout, target.job.body_limit)
+        client = self._clients[target.job.name]
+        self._fetcher.start(client, request, lambda answer: self._note(scraped, at_ms, answer))
+
+    def _note(self, scraped: Scraped, at_ms: int, answer: Answer) -> None:
+        if scraped.ended:  # its series have their staleness markers already
+            return
+        outcome = Outcome(
+            at_ms, answer.duration, answer.body, answer.openmetrics, answer.reason, answer.error
+        )
+        self._done.append((scraped, outcome))
+
+    def _apply(self, targets: Sequence[Target]) -> None:
+        now = self._now()
+        wanted: dict[Key, Target] = {target.key: target for target in targets}
+        self._renew_clients(targets)
+        self._remove(self._scraped.keys() - wanted.keys(), wanted, now)
+        scraped = {}
+        for key, target in wanted.items():
+            found = self._scraped.get(key)
+            if found is None:
+                found = self._maker.adopt(target)
+            elif found.target != target:
+                self._maker.configure(found, target)
+            scraped[key] = found
+            self._schedule.add(key, target.interval, target.offset, now)
+        self._scraped = scraped
+        self._fetcher.expect(len(scraped))
+        self._metrics.targets.set(len(scraped))
+
+    def _remove(self, gone: set[Key], wanted: dict[Key, Target], now: float) -> None:
+        """Series end with their target, unless another one bears the same labels."""
+        if not gone:
+            return
+        taken_over = {target.labels for target in wanted.values()}
+        self._schedule.remove_all(gone)
+        for key in gone:
+            scraped = self._scraped[key]
+            scraped.ended = True
+            if scraped.target.labels not in taken_over:
+                self._maker.end(scraped, round(now * 1000))
+
+    def _renew_clients(self, targets: Sequence[Target]) -> None:
+        jobs = {target.job.name: target.job.config for target in targets}
+        for name, client in list(self._clients.items()):
+            if jobs.get(name) != client.job:
+                client.close()
+                del self._clients[name]
+        for name, job in jobs.items():
+            if name not in self._clients:
+                self._clients[name] = Client(job)

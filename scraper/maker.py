@@ -1,0 +1,116 @@
+"""Turns what was fetched into pages, on a thread of its own: a slow page delays no fetch."""
+
+import logging
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from fleetpulse.service import STOP_DEADLINE
+from scraper.buffer import PageBuffer
+from scraper.lines import Readers
+from scraper.metrics import ScrapeMetrics
+from scraper.page import Outcome, Scrape, TargetPages
+from scraper.targets import Target
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Health:
+    """A target's last scrape, for people. Written by one thread, read by others, field by field."""
+
+    state: str = "unknown"
+    error: str = ""
+    at: float = 0.0  # Unix seconds; 0: never
+    duration: float = 0.0
+
+
+@dataclass(slots=True, eq=False)
+class Scraped:
+    """A target in the loop's hands.
+
+    busy from the start of a scrape until its pages are made; ended once it is scraped no more.
+    """
+
+    target: Target
+    pages: TargetPages
+    health: Health = field(default_factory=Health)
+    busy: bool = False
+    ended: bool = False
+
+
+Work = Callable[[], None]
+
+
+class PageMaker:
+    """Takes outcomes in order. The queue is bounded by one outcome a target (Scraped.busy)."""
+
+    name = "page maker"
+
+    def __init__(self, buffer: PageBuffer, metrics: ScrapeMetrics) -> None:
+        self._buffer, self._metrics = buffer, metrics
+        self._readers = Readers()
+        self._work: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends once what was handed in before is done."""
+        self._work.put(None)
+        if self._thread.is_alive():
+            self._thread.join(STOP_DEADLINE)
+
+    def adopt(self, target: Target) -> Scraped:
+        """A place for a new target."""
+        return Scraped(target, TargetPages(target, self._readers))
+
+    def configure(self, scraped: Scraped, target: Target) -> None:
+        scraped.target = target
+        self._work.put(lambda: scraped.pages.configure(target))
+
+    def make(self, outcomes: Sequence[tuple[Scraped, Outcome]]) -> None:
+        self._work.put(lambda: self._make_all(outcomes))
+
+    def end(self, scraped: Scraped, at_ms: int) -> None:
+        """The target is scraped no more: its series get their staleness markers."""
+        self._work.put(lambda: self._buffer.add(scraped.pages.gone(at_ms)))
+
+    def _run(self) -> None:
+        while (work := self._work.get()) is not None:
+            try:
+                work()
+            except Exception:
+                log.exception("making pages failed")
+                self._metrics.errors.inc()
+
+    def _make_all(self, outcomes: Sequence[tuple[Scraped, Outcome]]) -> None:
+        for scraped, outcome in outcomes:
+            try:
+                self._make(scraped, outcome)
+            except Exception:
+                log.exception("making the page of %s failed", scraped.target.url)
+                self._metrics.errors.inc()
+            finally:
+                scraped.busy = False
+
+    def _make(self, scraped: Scraped, outcome: Outcome) -> None:
+        scrape = scraped.pages.take(outcome)
+        self._buffer.add(scrape.pages)
+        if scrape.metadata:
+            self._buffer.describe(scrape.metadata)
+        self._note(scraped, outcome, scrape)
+
+    def _note(self, scraped: Scraped, outcome: Outcome, scrape: Scrape) -> None:
+        health, metrics = scraped.health, self._metrics
+        metrics.scrapes.inc()
+        metrics.samples.inc(scrape.samples)
+        if scrape.reason:
+            metrics.failures.labels(scrape.reason).inc()
+        if scrape.error and scrape.error != health.error:
+            log.warning("scrape of %s failed: %s", scraped.target.url, scrape.error)
+        health.error = scrape.error
+        health.state = "down" if scrape.reason else "up"
+        health.at, health.duration = outcome.at_ms / 1000, outcome.duration
