@@ -17,6 +17,12 @@ def format_f(value: float) -> str:
     return _special(value) or _shortest(value, exponent_from=400, exponent_below=-400)
 
 
+def format_openmetrics(value: float) -> str:
+    """As format_g, but a whole number has a `.0`."""
+    text = format_g(value)
+    return text if not math.isfinite(value) or "." in text or "e" in text else f"{text}.0"
+
+
 def _special(value: float) -> str:
     if math.isnan(value):
         return "NaN"

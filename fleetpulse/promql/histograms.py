@@ -6,19 +6,23 @@ without `le`. Steps at which the same buckets are present are worked out togethe
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
-from fleetpulse.model import METRIC_NAME, Labels
-from fleetpulse.promql.arguments import Function, at_argument, scalar, vector
+from fleetpulse.model import Labels
+from fleetpulse.promql.arguments import Function, at_argument, scalar, text, vector
 from fleetpulse.promql.buckets import Repairs, bucket_fraction, bucket_quantile
 from fleetpulse.promql.context import EvalContext
 from fleetpulse.promql.frames import Floats, Frame, Mask, Value
-from fleetpulse.promql.gofloat import format_g
-from fleetpulse.promql.groups import Groups, Index, number_keys
+from fleetpulse.promql.gofloat import format_g, format_openmetrics
+from fleetpulse.promql.groups import Groups, Index, number_keys, stack, unite
 from fleetpulse.promql.syntax import Call
 
 _BOUND = "le"
+
+# By metric name.
+_Repaired = dict[str, Repairs]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,23 +41,55 @@ def _histogram_quantile(ctx: EvalContext, args: Sequence[Value], call: Call) -> 
     wanted, frame = scalar(args, 0, call), vector(args, 1, call)
     _warn_of_quantiles(at_argument(ctx, 0, call), wanted)
     place = at_argument(ctx, 1, call)
-    repairs: dict[str, Repairs] = {}
+    repairs: _Repaired = {}
+    result = _quantiles(ctx, wanted, _Histograms.of(place, frame), repairs)
+    _tell_of_repairs(place, repairs)
+    return result
 
+
+def _histogram_quantiles(ctx: EvalContext, args: Sequence[Value], call: Call) -> Value:
+    """One row for each quantile; the label named by the second argument says which."""
+    label, place = text(args, 1, call), at_argument(ctx, 0, call)
+    histograms = _Histograms.of(place, vector(args, 0, call))
+    result = Frame.empty(ctx.steps)
+    repairs: _Repaired = {}
+    for number in range(2, len(args)):
+        wanted = scalar(args, number, call)
+        _warn_of_quantiles(at_argument(ctx, number, call), wanted)
+        found = _quantiles(ctx, wanted, histograms, repairs)
+        # A quantile that changes from step to step makes rows for each of its values.
+        for value in np.unique(wanted).tolist():
+            at = (wanted == value) | (np.isnan(wanted) & np.isnan(value))
+            result = stack(result, _labelled(found, label, format_openmetrics(value), at))
+    _tell_of_repairs(place, repairs)
+    return unite(result.compact())
+
+
+def _labelled(frame: Frame, label: str, value: str, at: Mask) -> Frame:
+    """frame at some of its steps (steps,), with a label set in all rows."""
+    labels = [Labels.of({**dict(row), label: value}) for row in frame.labels]
+    return Frame(labels, frame.values, frame.present & at, frame.drop_name)
+
+
+def _quantiles(
+    ctx: EvalContext, wanted: Floats, histograms: "_Histograms", repairs: _Repaired
+) -> Frame:
     def reckon(labels: Labels, block: _Block) -> Floats:
         repaired = repairs.setdefault(labels.name, Repairs())
         times = ctx.steps_ms[block.steps]
         return bucket_quantile(wanted[block.steps], block.bounds, block.counts, times, repaired)
 
-    result = _of_histograms(place, frame, reckon)
+    return histograms.each(reckon)
+
+
+def _tell_of_repairs(ctx: EvalContext, repairs: _Repaired) -> None:
     for name, repaired in repairs.items():
         if repaired.samples:
-            of_metric = f' for metric name "{name}"' if name else ""
-            place.info(
+            ctx.info(
                 "input to histogram_quantile needed to be fixed for monotonicity (see "
                 "https://prometheus.io/docs/prometheus/latest/querying/functions/"
-                f"#histogram_quantile){of_metric}, {repaired.text()}"
+                f"#histogram_quantile){_of_metric(name)}, {repaired.text()}"
             )
-    return result
 
 
 def _histogram_fraction(ctx: EvalContext, args: Sequence[Value], call: Call) -> Value:
@@ -62,27 +98,37 @@ def _histogram_fraction(ctx: EvalContext, args: Sequence[Value], call: Call) -> 
     def reckon(_: Labels, block: _Block) -> Floats:
         return bucket_fraction(lower[block.steps], upper[block.steps], block.bounds, block.counts)
 
-    return _of_histograms(at_argument(ctx, 2, call), vector(args, 2, call), reckon)
+    return _Histograms.of(at_argument(ctx, 2, call), vector(args, 2, call)).each(reckon)
 
 
-def _of_histograms(
-    ctx: EvalContext, frame: Frame, reckon: Callable[[Labels, _Block], Floats]
-) -> Frame:
-    """One row for each classic histogram; reckon gives its values at a block's steps."""
-    frame = frame.compact()
-    bounds = np.array([_bound(ctx, labels) for labels in frame.labels], dtype=np.float64)
-    buckets = frame.take(~np.isnan(bounds))
-    bounds = bounds[~np.isnan(bounds)]
-    ids, histograms = number_keys(labels.without(_BOUND) for labels in buckets.labels)
-    groups = Groups.of(ids, len(histograms))
-    values = np.zeros((len(histograms), frame.steps))
-    present = groups.any(buckets.present)
-    for group, rows in zip(groups.filled.tolist(), groups.members(), strict=True):
-        ctx.check_deadline()
-        ordered = rows[np.argsort(bounds[rows], kind="stable")]
-        for block in _blocks(bounds[ordered], buckets.values[ordered], buckets.present[ordered]):
-            values[group, block.steps] = reckon(histograms[group], block)
-    return Frame(histograms, values, present, np.ones(len(histograms), dtype=bool))
+class _Histograms:
+    """The classic histograms among a frame's rows."""
+
+    def __init__(self, ctx: EvalContext, buckets: Frame, bounds: Floats) -> None:
+        self._ctx, self._buckets, self._bounds = ctx, buckets, bounds
+        ids, self._labels = number_keys(labels.without(_BOUND) for labels in buckets.labels)
+        self._groups = Groups.of(ids, len(self._labels))
+
+    @classmethod
+    def of(cls, ctx: EvalContext, frame: Frame) -> Self:
+        """Warns of rows that are no buckets."""
+        frame = frame.compact()
+        bounds = np.array([_bound(ctx, labels) for labels in frame.labels], dtype=np.float64)
+        is_bucket = ~np.isnan(bounds)
+        return cls(ctx, frame.take(is_bucket), bounds[is_bucket])
+
+    def each(self, reckon: Callable[[Labels, _Block], Floats]) -> Frame:
+        """One row for each histogram; reckon gives its values at a block's steps."""
+        groups, buckets = self._groups, self._buckets
+        values = np.zeros((groups.count, buckets.steps))
+        for group, rows in zip(groups.filled.tolist(), groups.members(), strict=True):
+            self._ctx.check_deadline()
+            ordered = rows[np.argsort(self._bounds[rows], kind="stable")]
+            cells = buckets.values[ordered], buckets.present[ordered]
+            for block in _blocks(self._bounds[ordered], *cells):
+                values[group, block.steps] = reckon(self._labels[group], block)
+        dropped = np.ones(groups.count, dtype=bool)
+        return Frame(self._labels, values, groups.any(buckets.present), dropped)
 
 
 def _blocks(bounds: Floats, counts: Floats, present: Mask) -> Iterator[_Block]:
@@ -99,26 +145,27 @@ def _blocks(bounds: Floats, counts: Floats, present: Mask) -> Iterator[_Block]:
 
 def _bound(ctx: EvalContext, labels: Labels) -> float:
     """The bucket's upper bound; NaN, with a warning, where the label does not say any."""
-    text = labels.get(_BOUND)
-    bound = _parsed(text)
+    written = labels.get(_BOUND)
+    bound = _parsed(written)
     if np.isnan(bound):
-        name = labels.get(METRIC_NAME)
-        of_metric = f' for metric name "{name}"' if name else ""
-        ctx.warn(
-            f'bucket label "{_BOUND}" is missing or has a malformed value of "{text}"{of_metric}'
-        )
+        fault = f'is missing or has a malformed value of "{written}"'
+        ctx.warn(f'bucket label "{_BOUND}" {fault}{_of_metric(labels.name)}')
     return bound
 
 
-def _parsed(text: str) -> float:
+def _of_metric(name: str) -> str:
+    return f' for metric name "{name}"' if name else ""
+
+
+def _parsed(written: str) -> float:
     """As Go's ParseFloat: no blanks, no number beyond float64."""
-    if not text.isascii() or text != text.strip():
+    if not written.isascii() or written != written.strip():
         return np.nan
     try:
-        value = float(text)
+        value = float(written)
     except ValueError:
         return np.nan
-    beyond = np.isinf(value) and "inf" not in text.lower()
+    beyond = np.isinf(value) and "inf" not in written.lower()
     return np.nan if beyond else value
 
 
@@ -137,6 +184,7 @@ HISTOGRAM: Mapping[str, Function] = {
     "histogram_count": _of_native,
     "histogram_fraction": _histogram_fraction,
     "histogram_quantile": _histogram_quantile,
+    "histogram_quantiles": _histogram_quantiles,
     "histogram_stddev": _of_native,
     "histogram_stdvar": _of_native,
     "histogram_sum": _of_native,

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from fleetpulse.promql import kahan
 from fleetpulse.promql.frames import Floats, Mask
 from fleetpulse.promql.groups import Groups, Index
 
@@ -90,12 +91,11 @@ def _mend(
 
 
 def _sum_in_order(values: Floats, present: Mask) -> Floats:
-    """(steps,): the sum over the rows by Neumaier's algorithm, as Prometheus' kahansum.Inc."""
+    """(steps,): the sum over the rows, one after the other."""
     total = np.zeros(values.shape[1])
     error = np.zeros_like(total)
     for row, here in zip(values, present, strict=True):
-        new_total, new_error = _neumaier(row, total, error)
-        total, error = np.where(here, new_total, total), np.where(here, new_error, error)
+        total, error = kahan.add_where(here, total, error, row)
     return total + error
 
 
@@ -106,24 +106,17 @@ def _mean_in_order(values: Floats, present: Mask) -> Floats:
     for row, here in zip(values, present, strict=True):
         count = count + here
         divisor = np.maximum(count, 1)
-        new_total, new_error = _neumaier(row, total, error)
+        new_total, new_error = kahan.add(total, error, row)
         first = here & (count == 1)
         overflows = here & ~running & ~first & np.isinf(new_total)
         mean = np.where(overflows, total / np.maximum(count - 1, 1), mean)
         error = np.where(overflows, error / np.maximum(count - 1, 1), error)
         running |= overflows
         share = (count - 1) / divisor
-        new_mean, mean_error = _neumaier(row / divisor, share * mean, share * error)
+        new_mean, mean_error = kahan.add(share * mean, share * error, row / divisor)
         adds = here & ~running
         mean = np.where(here & running, new_mean, mean)
         total = np.where(adds, new_total, total)
         error = np.where(adds, new_error, np.where(here & running, mean_error, error))
     divisor = np.maximum(count, 1)
     return np.where(running, mean + error, total / divisor + error / divisor)
-
-
-def _neumaier(value: Floats, total: Floats, error: Floats) -> tuple[Floats, Floats]:
-    added = total + value
-    larger = np.abs(total) >= np.abs(value)
-    lost = np.where(larger, (total - added) + value, (value - added) + total)
-    return added, np.where(np.isinf(added), 0.0, error + lost)
