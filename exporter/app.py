@@ -73,7 +73,7 @@ class ExporterApp:
         self._config, self._data_dir, self._now = config, data_dir, now
         self._make_collectors, self._make_post = make_collectors, make_post
         self._changing = threading.Lock()  # one start, stop or reload at a time
-        self._registry = self._new_registry(config)
+        self.registry = self._new_registry(config)
         self._pusher = self._new_pusher(config)
         self._own = registry or new_registry()
         self._own.register(Families(self._own_families))
@@ -103,8 +103,8 @@ class ExporterApp:
         """One line for people; None before start()."""
         if not self._started:
             return None
-        failing = self._registry.failing
-        line = f"{len(self._registry.names)} collectors"
+        failing = self.registry.failing
+        line = f"{len(self.registry.names)} collectors"
         if failing:
             line += f", failing: {', '.join(failing)}"
         return line + self._push_line()
@@ -117,7 +117,7 @@ class ExporterApp:
             if config.push != self._config.push:
                 self._exchange_pusher(config)
             if _host_part(config) != _host_part(self._config):
-                self._registry = self._new_registry(config)
+                self.registry = self._new_registry(config)
             self._config = config
 
     def render(self) -> str:
@@ -174,7 +174,7 @@ class ExporterApp:
 
     def _page(self, names: Sequence[str] | None) -> CollectorRegistry:
         """What a page is made of: the host's families, then the exporter's own."""
-        host = self._registry
+        host = self.registry
         page = CollectorRegistry()
         page.register(Families(lambda: host.gather(names)))
         page.register(self._own)
@@ -192,7 +192,7 @@ class ExporterApp:
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
     ) -> Iterable[bytes]:
         try:
-            names = chosen(environ.get("QUERY_STRING", ""), self._registry.names)
+            names = chosen(environ.get("QUERY_STRING", ""), self.registry.names)
         except ValueError as err:
             return _bad_request(start_response, str(err))
         # What is left of the query is no concern of prometheus_client's (it knows name[]).

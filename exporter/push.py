@@ -88,7 +88,7 @@ class Pusher:
         backoff: Backoff | None = None,
     ) -> None:
         self._render, self._post, self._open_spool = render, post, open_spool
-        self._refused_path, self._now = refused_path, now
+        self.refused_path, self._now = refused_path, now
         self._backoff = backoff or Backoff()
         self._maker = Periodic("push-make", self.make, interval)
         self._sender = threading.Thread(target=self._send_loop, name="push-send", daemon=True)
@@ -106,8 +106,12 @@ class Pusher:
     def waiting(self) -> int:
         return len(self._spool) if self._spool is not None else 0
 
-    def start(self) -> None:
+    def open(self) -> None:
+        """Opens the spool. StartError where it cannot be."""
         self._spool = self._open_spool()
+
+    def start(self) -> None:
+        self.open()
         self._sender.start()
         self._maker.start()
 
@@ -177,12 +181,12 @@ class Pusher:
         """Sets the page aside; there is one such file, the latest."""
         self.stats.refused += 1
         if answer.text != self._refusal:
-            log.error("page refused, kept as %s: %s", self._refused_path, answer.text)
+            log.error("page refused, kept as %s: %s", self.refused_path, answer.text)
             self._refusal = answer.text
         try:
-            self._refused_path.write_bytes(payload.partition(b"\n")[2])
+            self.refused_path.write_bytes(payload.partition(b"\n")[2])
         except OSError as err:
-            log.warning("%s: %s", self._refused_path, err.strerror)
+            log.warning("%s: %s", self.refused_path, err.strerror)
 
     def _tell(self, trouble: str) -> None:
         """Logs what is wrong when that changes, and its end."""
@@ -191,7 +195,7 @@ class Pusher:
         if trouble:
             log.warning("pages wait on disk: %s", trouble)
         else:
-            log.info("pages are sent again, %d waiting", self.waiting)
+            log.info("pages are taken again, %d waiting", self.waiting)
         self._trouble = trouble
 
     def _send_loop(self) -> None:

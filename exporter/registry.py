@@ -43,6 +43,7 @@ class Registry:
         self._invalid = Counter[str]()
         self._flights: dict[frozenset[str], _Flight] = {}
         self._flights_lock = threading.Lock()
+        self.joined = 0  # how many gather() calls shared another's run
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -62,6 +63,7 @@ class Registry:
         with self._flights_lock:
             under_way = self._flights.get(wanted)
             flight = self._flights.setdefault(wanted, _Flight())
+            self.joined += under_way is not None
         return under_way.result() if under_way else self._lead(flight, wanted)
 
     def _lead(self, flight: _Flight, wanted: frozenset[str]) -> list[MetricFamily]:

@@ -54,4 +54,4 @@ def parse(resource: str, raw: bytes) -> Iterator[MetricFamily]:
         if found is not None:
             name, what = found
             help_text = f"Total time in seconds {what}"
-            yield counter(f"node_pressure_{name}_seconds_total", help_text, int(total) * 1e-6)
+            yield counter(f"node_pressure_{name}_seconds_total", help_text, int(total) / 1_000_000)

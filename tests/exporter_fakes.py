@@ -1,0 +1,108 @@
+"""A host that never changes, for the exporter's tests."""
+
+import os
+import time
+from collections import namedtuple
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+
+from exporter.collectors.base import Collector, Host
+from exporter.collectors.cpu import CpuCollector
+from exporter.collectors.filesystem import FilesystemCollector
+from exporter.collectors.loadavg import LoadavgCollector
+from exporter.collectors.sockstat import SockstatCollector
+from exporter.collectors.table import COLLECTORS
+from exporter.collectors.time import TimeCollector
+from exporter.collectors.timex import Timex, TimexCollector
+from exporter.collectors.uname import UnameCollector
+from exporter.config import ExporterConfig
+from exporter.post import Answer, Verdict
+from fleetpulse.model import MetricFamily
+
+DATA = Path(__file__).parent / "data" / "exporter"
+HOST = Host(DATA / "host/proc", DATA / "host/sys", DATA / "host/root")
+
+CpuTimes = namedtuple("CpuTimes", "user nice system idle iowait irq softirq steal guest guest_nice")
+
+
+def statvfs(path: str) -> SimpleNamespace:
+    """A file system of 1,000 blocks; the network's server is gone."""
+    if path.endswith("/srv/nas"):
+        raise OSError(5, "Input/output error")
+    return SimpleNamespace(
+        f_frsize=4096, f_blocks=1000, f_bfree=400, f_bavail=350, f_files=500, f_ffree=123
+    )
+
+
+def uname() -> os.uname_result:
+    return os.uname_result(("Linux", "web1", "6.1.0-18-amd64", "#1 SMP Debian 6.1.76", "x86_64"))
+
+
+def berlin(at: float) -> time.struct_time:
+    parts = time.gmtime(at + 3600)
+    return time.struct_time((*parts[:9], "CET", 3600))
+
+
+def adjtimex() -> tuple[int, Timex]:
+    clock = Timex(offset=1_500_000, freq=-65_536_000, maxerror=16_000, esterror=2, status=0x2001)
+    clock.tick, clock.tai = 10_000, 37
+    return 0, clock
+
+
+def collectors(config: ExporterConfig) -> list[Collector]:
+    """Every collector on the fake host."""
+    filesystem = FilesystemCollector(
+        HOST,
+        config.filesystem.mount_points_exclude,
+        config.filesystem.fs_types_exclude,
+        config.filesystem.mount_timeout,
+        statvfs,
+    )
+    rows = [CpuTimes(*range(10, 20)), CpuTimes(*(0.25 * n for n in range(10)))]
+    faked: dict[str, Collector] = {
+        "cpu": CpuCollector(HOST, lambda: rows),
+        "filesystem": filesystem,
+        "loadavg": LoadavgCollector(HOST, lambda: (0.21, 0.419999, 2.0)),
+        "sockstat": SockstatCollector(HOST, 4096),
+        "time": TimeCollector(HOST, lambda: 1.7e9, berlin),
+        "timex": TimexCollector(HOST, adjtimex),
+        "uname": UnameCollector(HOST, uname),
+    }
+    return [faked.get(name) or COLLECTORS[name](HOST, config) for name in config.collectors.names()]
+
+
+@dataclass
+class FakeCollector:
+    """Does what it is told; calls counts the runs that were started."""
+
+    name: str
+    work: Callable[[], Iterable[MetricFamily]]
+    calls: int = 0
+
+    def collect(self) -> Iterable[MetricFamily]:
+        self.calls += 1
+        return self.work()
+
+
+@dataclass
+class FakePost:
+    """An API that gives the answers it was told to, then takes everything."""
+
+    answers: list[Answer] = field(default_factory=list)
+    got: list[tuple[str, float, bytes]] = field(default_factory=list)
+
+    def send(self, batch_id: str, at: float, body: bytes) -> Answer:
+        self.got.append((batch_id, at, body))
+        return self.answers.pop(0) if self.answers else Answer(Verdict.SENT)
+
+
+def values(families: Sequence[MetricFamily]) -> dict[str, float]:
+    """`name{a="b"}` → value, as on a page."""
+    found = {}
+    for family in families:
+        for sample in family.samples:
+            inner = ",".join(f'{name}="{value}"' for name, value in sample.labels.items())
+            found[f"{family.name}{{{inner}}}" if inner else family.name] = sample.value
+    return found
