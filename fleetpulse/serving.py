@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
+from gunicorn.glogging import Logger as GunicornLogger
 
 from fleetpulse.errors import StartError
 from fleetpulse.telemetry import bind
@@ -18,6 +19,15 @@ from fleetpulse.values import ListenAddress
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
+
+
+class _Log(GunicornLogger):  # type: ignore[misc]
+    """Hands gunicorn's messages to our own log: one form and one place for all of a role's."""
+
+    def setup(self, cfg: Any) -> None:
+        super().setup(cfg)
+        self.error_log.handlers.clear()
+        self.error_log.propagate = True
 
 
 class _Application(BaseApplication):  # type: ignore[misc]
@@ -62,6 +72,7 @@ def serve(
         "proc_name": "fleetpulse",
         "accesslog": None,
         "loglevel": "warning",
+        "logger_class": _Log,
         "worker_exit": lambda _server, _worker: on_stop() if on_stop is not None else None,
     }
     master = os.getpid()

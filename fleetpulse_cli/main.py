@@ -31,6 +31,7 @@ exit codes: 0 fine, 1 findings (faults found, a query refused), 2 cannot start
 
 def main(argv: Sequence[str] | None = None) -> int:
     options = build_parser().parse_args(argv)
+    os.umask(0o027)  # what it writes is nobody else's to read
     try:
         code: int = options.run(options)
     except ConfigError as err:

@@ -204,7 +204,7 @@ def _run_bridge(options: argparse.Namespace) -> None:
 
     def create(closing: ExitStack, registry: CollectorRegistry) -> Any:
         config = settings.current.bridge
-        bridge = Bridge(config, in_force[0], data_dir / "bridge.db", registry)
+        bridge = Bridge(config, data_dir / "bridge.db", registry, amconfig=in_force[0])
         closing.callback(bridge.stop)
         bridge.start()
         return create_app(bridge, config, registry)

@@ -1,0 +1,149 @@
+"""`fleetpulse up` as a user runs it: the lines, a role that dies, Ctrl-C, a port in use."""
+
+import os
+import re
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.support import Process, free_port, wait_for
+
+pytestmark = pytest.mark.integration
+
+ROLES = ("exporter", "scraper", "api", "rules", "bridge")
+
+
+class Up(Process):
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.ports = {role: free_port() for role in ROLES}
+        lines = [f'{role}: {{listen: "127.0.0.1:{port}"}}' for role, port in self.ports.items()]
+        lines[1] = (
+            f'scraper: {{listen: "127.0.0.1:{self.ports["scraper"]}", scrape_interval: 1s, '
+            f"scrape_timeout: 1s, scrape_configs: [{{job_name: node, static_configs: "
+            f'[{{targets: ["127.0.0.1:{self.ports["exporter"]}"]}}]}}]}}'
+        )
+        (folder / "fleetpulse.yml").write_text("\n".join(lines))
+        config, data = str(folder / "fleetpulse.yml"), str(folder / "data")
+        super().__init__(["up", "--config", config, "--data-dir", data], folder / "up.log")
+
+    def wait_line(self, pattern: str) -> re.Match[str]:
+        def look() -> re.Match[str] | None:
+            assert self.poll() is None, self.output()
+            return re.search(pattern, self.output(), re.MULTILINE)
+
+        return wait_for(f"{pattern} in {self.output()}", look)
+
+    def wait_up(self) -> None:
+        for role in ROLES:
+            self.wait_line(rf"^{role} .* up\b")
+
+    def role_pid(self, role: str) -> int:
+        """The process of a role, by its command line."""
+        for folder in Path("/proc").iterdir():
+            if not folder.name.isdigit():
+                continue
+            try:
+                command = (folder / "cmdline").read_bytes().split(b"\0")
+                parent = int((folder / "stat").read_text().rsplit(")")[-1].split()[1])
+            except OSError:
+                continue
+            if parent == self.pid and role.encode() in command:
+                return int(folder.name)
+        raise AssertionError(f"no process of {role}")
+
+
+@pytest.fixture
+def up(tmp_path: Path) -> Iterator[Up]:
+    process = Up(tmp_path)
+    yield process
+    process.kill()
+
+
+def alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")")[-1].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+def test_the_lines_an_answer_and_the_end_in_order(up: Up) -> None:
+    up.start()
+    up.wait_up()
+    lines = up.output().splitlines()
+    assert lines[0].startswith("FleetPulse 0.1.0   data in ")
+    assert [line.split()[0] for line in lines[1:6]] == list(ROLES)
+    assert re.search(r"^scraper +1 target, every 1 ?s +up$", up.output(), re.MULTILINE)
+    assert re.search(r"^rules +\d+ rules in 2 groups +up$", up.output(), re.MULTILINE)
+    assert "no receiver configured: alerts are kept in the history only" in lines[5]
+    key = (up.folder / "data" / "keys" / "admin").read_text()
+    assert "data/keys/admin (shown once)" in lines[3]
+    assert key.strip() not in up.output()
+    assert os.stat(up.folder / "data" / "keys" / "admin").st_mode & 0o777 == 0o600
+
+    def answer() -> bool:
+        url = f"http://127.0.0.1:{up.ports['api']}/api/v1/query"
+        result = requests.get(url, {"query": "up"}, timeout=10).json()["data"]["result"]
+        return bool(result) and result[0]["value"][1] == "1"
+
+    wait_for("up is 1", answer)
+    pids = [up.role_pid(role) for role in ROLES]
+    assert up.stop(signal.SIGINT) == 0
+    stopped = re.findall(r"^(\w+) +stopped$", up.output(), re.MULTILINE)
+    assert stopped == ["exporter", "scraper", "api", "rules", "bridge"]
+    assert not any(alive(pid) for pid in pids)
+
+
+def test_a_role_that_dies_comes_back_and_the_line_says_so(up: Up) -> None:
+    up.start()
+    up.wait_up()
+    os.kill(up.role_pid("scraper"), signal.SIGKILL)
+    up.wait_line(r"^scraper +died \(signal 9\), restart in 1 s; log in .*scraper\.log$")
+    wait_for("scraper up again", lambda: len(re.findall(r"^scraper .* up$", up.output(), re.M)) > 1)
+    assert up.stop() == 0
+
+
+def test_roles_end_with_a_supervisor_that_is_killed(up: Up) -> None:
+    up.start()
+    up.wait_up()
+    pids = [up.role_pid(role) for role in ROLES]
+    os.kill(up.pid, signal.SIGKILL)
+    wait_for("the end of all roles", lambda: not any(alive(pid) for pid in pids))
+
+
+def test_a_port_in_use_is_one_clear_line_and_nothing_stays(up: Up) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", up.ports["bridge"]))
+        taken.listen()
+        up.start()
+        wait_for("the end", lambda: up.poll() is not None)
+    assert up.poll() == 2
+    (line,) = up.output().splitlines()
+    assert f"cannot listen on 127.0.0.1:{up.ports['bridge']}" in line
+    assert "choose another" in line
+
+
+def test_a_configuration_with_faults_stops_it_at_once(up: Up) -> None:
+    (up.folder / "fleetpulse.yml").write_text("api: {thread: 1}\nrules: {shipped: maybe}\n")
+    up.start()
+    wait_for("the end", lambda: up.poll() is not None)
+    assert up.poll() == 2
+    first, second = up.output().splitlines()
+    assert "fleetpulse.yml:1: api.thread: no such key; did you mean threads?" in first
+    assert "fleetpulse.yml:2: rules.shipped" in second
+
+
+def test_a_role_that_cannot_start_ends_it_with_the_roles_own_words(up: Up) -> None:
+    (up.folder / "rules.yml").write_text("groups: [{name: a, rules: [{alert: A, expr: 'up =='}]}]")
+    text = (up.folder / "fleetpulse.yml").read_text()
+    text = text.replace("rules: {listen", "rules: {rule_files: [rules.yml], listen")
+    (up.folder / "fleetpulse.yml").write_text(text)
+    up.start()
+    wait_for("the end", lambda: up.poll() is not None)
+    assert up.poll() == 2
+    assert re.search(r"rules: .*rules\.yml:1: groups\[0\]\.rules\[0\]\.expr: ", up.output())
