@@ -163,7 +163,7 @@ def load_amconfig(path: Path) -> AlertmanagerFile:
 
 def parse_amconfig(text: str, *, file: str, base: Path) -> AlertmanagerFile:
     document = Document.parse(text, file)
-    faults: list[str] = Field(default=[])
+    faults: list[str] = []
     config = None
     try:
         config = validate(document, AlertmanagerFile, base)
@@ -195,7 +195,7 @@ def _cross_faults(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
 
     Works on the bare YAML, so that these faults come together with all others.
     """
-    names: list[object] = Field(default=[])
+    names: list[object] = []
     for index, receiver in enumerate(_items(data.get("receivers"))):
         name = receiver.get("name")
         if name and name in names:

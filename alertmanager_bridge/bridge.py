@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from alertmanager_bridge.alert_store import AlertStore
 from alertmanager_bridge.alerts import StoredAlert
-from alertmanager_bridge.amconfig import AlertmanagerFile
+from alertmanager_bridge.amconfig import AlertmanagerFile, load_amconfig
 from alertmanager_bridge.config import BridgeConfig
 from alertmanager_bridge.database import Clock, Database
 from alertmanager_bridge.decide import Decider, drop
@@ -63,17 +63,20 @@ class Bridge:
     def __init__(
         self,
         config: BridgeConfig,
-        amconfig: AlertmanagerFile | None,
         state_path: Path,
         registry: CollectorRegistry,
         *,
+        amconfig: AlertmanagerFile | None = None,
         now: Clock = time.time,
         integrations: Mapping[str, Sequence[Integration]] | None = None,
     ) -> None:
-        """integrations: ways to receivers other than those of amconfig, for tests.
+        """amconfig: the file in Alertmanager's format, if it is read already; else it is here.
 
-        ConfigError where a template file of amconfig is none.
+        integrations: ways to receivers other than those of amconfig, for tests.
+        ConfigError with all faults of that file or of a template file it names.
         """
+        if amconfig is None and config.config_file is not None:
+            amconfig = load_amconfig(config.config_file)
         self.config, self.amconfig, self.now = config, amconfig or HISTORY_ONLY, now
         self.database = Database(state_path)
         self.metrics = BridgeMetrics(registry)

@@ -31,7 +31,7 @@ def parse_matchers(text: str) -> list[Matcher]:
         piece = _PIECE.match(inner, position)
         pieces.append(piece[0] if piece else "")
         position = (piece.end() if piece else position) + 1
-    if pieces and not pieces[-1].strip():
+    if len(pieces) > 1 and not pieces[-1].strip():
         pieces.pop()
     return [parse_matcher(piece) for piece in pieces]
 
