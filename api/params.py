@@ -9,8 +9,8 @@ from flask import Request
 from api.respond import bad_data
 from fleetpulse.values import parse_duration
 
-# Some 31,000 years either way: enough for all, and safe to add to in 64 bits.
-MIN_MS, MAX_MS = -(10**15), 10**15
+# Some 300,000 years either way: enough for all, and safe to add to in 64 bits.
+MIN_MS, MAX_MS = -(10**16), 10**16
 # What Prometheus' own clients send for "since ever" and "for ever".
 _EXTREMES = {
     "-292273086-05-16T16:47:06Z": MIN_MS,

@@ -1,10 +1,12 @@
 """Stand-ins for what the API is handed, and an API made of them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from flask import Flask
 from flask.testing import FlaskClient
 from prometheus_client import CollectorRegistry
 
@@ -70,7 +72,7 @@ class FakeReader:
     def select(
         self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, hints: Hints
     ) -> Sequence[Series]:
-        return [one for one in self._found([matchers], start_ms, end_ms)]
+        return self._found([matchers], start_ms, end_ms)
 
     def labels(self, sets: MatcherSets, start_ms: int, end_ms: int) -> list[str]:
         found = self._found(sets, start_ms, end_ms)
@@ -143,8 +145,9 @@ class Api:
     def key(self, scope: Scope, server: str | None = None, **more: Any) -> str:
         return self.keys.create(scope, server, **more)[1]
 
-    def client(self) -> FlaskClient:
-        app = create_app(
+    @cached_property
+    def app(self) -> Flask:
+        return create_app(
             self.config,
             self.engine,
             self.reader,
@@ -153,7 +156,9 @@ class Api:
             self.registry,
             now=self.now,
         )
-        return app.test_client()
+
+    def client(self) -> FlaskClient:
+        return self.app.test_client()
 
     def metric(self, name: str, **labels: str) -> float | None:
         return self.registry.get_sample_value(name, labels)
