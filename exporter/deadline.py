@@ -96,7 +96,8 @@ class Runner(Generic[T]):
                 else:  # left behind; another lane has long taken over
                     del self._stuck[key]
                     key = None
-                self._changed.notify_all()
+                if len(turn.outcomes) == len(turn.jobs):  # run() sleeps until then, or until late
+                    self._changed.notify_all()
 
     def _attempt(self, job: Callable[[], T]) -> Outcome[T]:
         started = self._clock()

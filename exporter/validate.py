@@ -16,6 +16,7 @@ _PARTS = {
     "node_memory_SwapFree_bytes": "node_memory_SwapTotal_bytes",
     "node_memory_HugePages_Free": "node_memory_HugePages_Total",
 }
+_WHOLES = frozenset(_PARTS.values())
 # The kernel says -1 for a speed it does not know, and node_exporter's users expect to see that.
 _MAY_BE_NEGATIVE = frozenset({"node_network_speed_bytes"})
 
@@ -37,7 +38,7 @@ class Dropped:
 def validated(families: Iterable[MetricFamily]) -> tuple[list[MetricFamily], list[Dropped]]:
     """The families with what can be true, empty ones left out; and what was dropped."""
     kept, dropped = list(families), list[Dropped]()
-    wholes = {family.name: family for family in kept if family.name in _PARTS.values()}
+    wholes = {family.name: family for family in kept if family.name in _WHOLES}
     for family in kept:
         limits = _limits(wholes.get(_PARTS.get(family.name, "")))
         _sift(family, limits, dropped)
@@ -56,26 +57,24 @@ def _key(sample: FamilySample) -> tuple[str, ...]:
 def _sift(
     family: MetricFamily, limits: Mapping[tuple[str, ...], float], dropped: list[Dropped]
 ) -> None:
+    never_negative = _is_never_negative(family)
     seen, good = set[tuple[str, ...]](), list[FamilySample]()
     for sample in family.samples:
-        key = _key(sample)
-        reason = "the series is there twice" if key in seen else _fault(family, sample.value)
-        if not reason and sample.value > limits.get(key, math.inf):
+        key, value, reason = _key(sample), sample.value, ""
+        if key in seen:
+            reason = "the series is there twice"
+        elif not math.isfinite(value):
+            reason = "not a finite number"
+        elif never_negative and value < 0:
+            reason = "less than nothing"
+        elif limits and value > limits.get(key, math.inf):
             reason = f"more than the whole, {limits[key]:g}"
         if reason:
-            dropped.append(Dropped(family.name, sample.labels, sample.value, reason))
+            dropped.append(Dropped(family.name, sample.labels, value, reason))
         else:
             seen.add(key)
             good.append(sample)
     family.samples = good
-
-
-def _fault(family: MetricFamily, value: float) -> str:
-    if not math.isfinite(value):
-        return "not a finite number"
-    if value < 0 and _is_never_negative(family):
-        return "less than nothing"
-    return ""
 
 
 def _is_never_negative(family: MetricFamily) -> bool:

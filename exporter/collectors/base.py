@@ -8,6 +8,8 @@ from typing import Protocol
 
 from fleetpulse.model import MetricFamily
 
+_CHUNK = 16 << 10
+
 
 class NoDataError(Exception):
     """This host has nothing of the kind: no success, but nothing to tell a person of."""
@@ -45,9 +47,17 @@ class Host:
 
 
 def read(path: str) -> bytes:
-    # Without a buffer: these files are small, and there are many of them.
-    with open(path, "rb", buffering=0) as file:
-        return file.readall()
+    # By system calls, since there are a hundred small files in a page: half of open()'s CPU.
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        content = os.read(descriptor, _CHUNK)
+        if not content:
+            return content
+        while more := os.read(descriptor, _CHUNK):  # the kernel may give a page at a time
+            content += more
+        return content
+    finally:
+        os.close(descriptor)
 
 
 def read_optional(path: str) -> bytes | None:
