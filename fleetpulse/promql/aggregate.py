@@ -10,7 +10,7 @@ from fleetpulse.promql.context import EvalContext
 from fleetpulse.promql.countvalues import count_values
 from fleetpulse.promql.frames import Floats, Frame, Mask, ScalarFrame, StringFrame, Value
 from fleetpulse.promql.gofloat import format_g
-from fleetpulse.promql.groups import Groups, number_keys
+from fleetpulse.promql.groups import Groups, drop_labels, keep_labels, number_keys
 from fleetpulse.promql.ranking import PICKERS, quantiles
 from fleetpulse.promql.summation import Counts, group_means, group_sums, group_variances
 from fleetpulse.promql.syntax import Aggregate
@@ -37,14 +37,12 @@ def aggregate(ctx: EvalContext, node: Aggregate, frame: Frame, param: Value | No
 
 def group_rows(node: Aggregate, rows: Sequence[Labels]) -> tuple[Groups, list[Labels]]:
     """The rows' groups and the labels of each group, in the order of their first rows."""
-    ids, labels = number_keys(group_labels(node, row) for row in rows)
-    return Groups.of(ids, len(labels)), labels
-
-
-def group_labels(node: Aggregate, labels: Labels) -> Labels:
     if node.without:
-        return labels.without(METRIC_NAME, *node.grouping)
-    return labels.only(*node.grouping)
+        keys = drop_labels(rows, (METRIC_NAME, *node.grouping))
+    else:
+        keys = keep_labels(rows, node.grouping)
+    ids, distinct = number_keys(keys)
+    return Groups.of(ids, len(distinct)), [Labels(key) for key in distinct]
 
 
 def _reduce(node: Aggregate, frame: Frame, reduction: Reduction) -> Frame:

@@ -11,6 +11,7 @@ from fleetpulse.errors import QueryError
 from fleetpulse.promql.frames import Floats, Frame, Mask
 
 Index = NDArray[np.intp]
+Pairs = tuple[tuple[str, str], ...]
 Key = TypeVar("Key", bound=Hashable)
 
 SAME_LABELSET = "vector cannot contain metrics with the same labelset"
@@ -29,6 +30,18 @@ def number_keys(keys: Iterable[Key]) -> tuple[Index, list[Key]]:
     numbering: Numbering[Key] = Numbering()
     ids = np.fromiter((numbering[key] for key in keys), dtype=np.intp)
     return ids, list(numbering)
+
+
+def keep_labels(rows: Iterable[Pairs], names: Iterable[str]) -> list[Pairs]:
+    """Of each row's labels those with the names: plain tuples, which are quick to make."""
+    wanted = frozenset(names)
+    return [tuple([pair for pair in row if pair[0] in wanted]) for row in rows]
+
+
+def drop_labels(rows: Iterable[Pairs], names: Iterable[str]) -> list[Pairs]:
+    """Of each row's labels those without the names."""
+    unwanted = frozenset(names)
+    return [tuple([pair for pair in row if pair[0] not in unwanted]) for row in rows]
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,15 @@ from fleetpulse.errors import QueryError
 from fleetpulse.model import METRIC_NAME, Labels
 from fleetpulse.promql.context import EvalContext
 from fleetpulse.promql.frames import Floats, Frame, Mask
-from fleetpulse.promql.groups import Groups, Index, labels_text, number_keys
+from fleetpulse.promql.groups import (
+    Groups,
+    Index,
+    Pairs,
+    drop_labels,
+    keep_labels,
+    labels_text,
+    number_keys,
+)
 from fleetpulse.promql.syntax import Matching
 
 # How many cells of a mask are worked on at once where every row of one side meets many others.
@@ -46,17 +54,16 @@ class Signatures:
 
     @classmethod
     def of(cls, matching: Matching, left: Frame, right: Frame) -> "Signatures":
-        ids, distinct = number_keys(
-            signature(matching, labels) for side in (left, right) for labels in side.labels
-        )
+        keys = [*signatures(matching, left.labels), *signatures(matching, right.labels)]
+        ids, distinct = number_keys(keys)
         return cls(ids[: left.rows], ids[left.rows :], len(distinct))
 
 
-def signature(matching: Matching, labels: Labels) -> Labels:
-    """The labels that decide about a match."""
+def signatures(matching: Matching, rows: Sequence[Labels]) -> list[Pairs]:
+    """Of each row the labels that decide about a match."""
     if matching.on:
-        return labels.only(*matching.labels)
-    return labels.without(METRIC_NAME, *matching.labels)
+        return keep_labels(rows, matching.labels)
+    return drop_labels(rows, (METRIC_NAME, *matching.labels))
 
 
 def match(
@@ -114,8 +121,9 @@ class _Pairing:
         one_present = by_variant.any(self._one.present)
         one_present[:, self._duplicates_from :] = False
         many_rows, chosen = self._pairs([group for group, _ in variants], one_present)
+        bare = self._bare_labels(keep_name=keep_name)
         labels = [
-            self._result_labels(self._many.labels[row], variants[variant][1], keep_name=keep_name)
+            self._with_included(bare[row], variants[variant][1])
             for row, variant in zip(many_rows.tolist(), chosen.tolist(), strict=True)
         ]
         present = self._many.present[many_rows] & one_present[chosen]
@@ -153,19 +161,21 @@ class _Pairing:
             alive[part] = both.any(axis=1)
         return alive
 
-    def _result_labels(
-        self, labels: Labels, included: tuple[str, ...], *, keep_name: bool
-    ) -> Labels:
-        if not keep_name:
-            labels = labels.without(METRIC_NAME)
-        if self._matching.card == "one-to-one":
-            if self._matching.on:
-                return labels.only(*self._matching.labels)
-            return labels.without(*self._matching.labels)
+    def _bare_labels(self, *, keep_name: bool) -> list[Pairs]:
+        """What a result keeps of each of the many side's rows."""
+        matching, rows = self._matching, self._many.labels
+        dropped = () if keep_name else (METRIC_NAME,)
+        if matching.card != "one-to-one":
+            return drop_labels(rows, dropped)
+        if not matching.on:
+            return drop_labels(rows, (*matching.labels, *dropped))
+        return keep_labels(rows, set(matching.labels).difference(dropped))
+
+    def _with_included(self, bare: Pairs, included: tuple[str, ...]) -> Labels:
         if not included:
-            return labels
+            return Labels(bare)
         added = zip(self._matching.include, included, strict=True)
-        return Labels.of({**dict(labels), **dict(added)})
+        return Labels.of({**dict(bare), **dict(added)})
 
     def _check_results(self, rows: Index, labels: Sequence[Labels], present: Mask) -> None:
         """QueryError where two rows of the many side make one result at the same step."""
@@ -193,7 +203,8 @@ class _Pairing:
         raise AssertionError("no duplicate where one was counted")
 
     def _two_rows_text(self, first: int, second: int, side: str) -> str:
-        group = labels_text(signature(self._matching, self._one.labels[second]))
+        (key,) = signatures(self._matching, [self._one.labels[second]])
+        group = labels_text(key)
         # In the order of their text, so that the message is the same each time.
         rows = ", ".join(sorted(labels_text(self._one.labels[row]) for row in (first, second)))
         return (

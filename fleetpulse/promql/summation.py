@@ -42,16 +42,20 @@ def group_variances(groups: Groups, values: Floats, present: Mask, counts: Count
 
 
 def _tree_sum(groups: Groups, values: Floats) -> tuple[Floats, Floats]:
-    """(groups, steps): each group's sum as rounded, and the rounding errors to add to it."""
+    """(groups, steps): each group's sum as rounded, and the rounding errors to add to it.
+
+    The two together are NaN where anything on the way was not finite.
+    """
     total, error = values[groups.order], np.zeros_like(values)
     member = _places(groups)
     while len(member) and member.max() > 0:
         first = np.flatnonzero(member % 2 == 0)
         paired = np.append(member, 0)[first + 1] == member[first] + 1
-        left, right = first[paired], first[paired] + 1
-        added = total[left] + total[right]
-        error[left] += error[right] + _rounding_error(total[left], total[right], added)
-        total[left] = added
+        into, other = first[paired], first[paired] + 1
+        left, right = total[into], total[other]
+        added = left + right
+        error[into] += error[other] + _rounding_error(left, right, added)
+        total[into] = added
         total, error, member = total[first], error[first], member[first] // 2
     sums = np.zeros((groups.count, values.shape[1]))
     errors = np.zeros_like(sums)
@@ -66,10 +70,13 @@ def _places(groups: Groups) -> Index:
 
 
 def _rounding_error(left: Floats, right: Floats, added: Floats) -> Floats:
-    """What left + right has lost in becoming added; 0 where that is not finite."""
+    """What left + right has lost in becoming added; NaN where that is not finite."""
     virtual = added - left
-    error = (left - (added - virtual)) + (right - virtual)
-    return np.where(np.isfinite(added), error, 0.0)
+    error = added - virtual
+    np.subtract(left, error, out=error)
+    np.subtract(right, virtual, out=virtual)
+    error += virtual
+    return error
 
 
 def _mend(
