@@ -25,7 +25,7 @@ def data_json(data: Scalar | String | Vector | Matrix) -> str:
         return f'{{"resultType":"vector","result":[{_vector(data)}]}}'
     at = seconds(data.at_ms)
     if isinstance(data, Scalar):
-        return f'{{"resultType":"scalar","result":[{at},"{value_text(data.value)}"]}}'
+        return f'{{"resultType":"scalar","result":[{at},"{scalar_text(data.value)}"]}}'
     return f'{{"resultType":"string","result":[{at},{dumps(data.text)}]}}'
 
 
@@ -86,6 +86,12 @@ def value_text(value: float) -> str:
     if "e" in text and 1e-6 <= abs(value) < 1e21:
         return format(Decimal(text), "f")
     return text.removesuffix(".0")
+
+
+def scalar_text(value: float) -> str:
+    """The same for a scalar, which Prometheus writes without an exponent however long it gets."""
+    text = value_text(value)
+    return format(Decimal(text), "f") if "e" in text else text
 
 
 def seconds(at_ms: int) -> str:

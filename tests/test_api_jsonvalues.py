@@ -11,7 +11,7 @@ from fleetpulse.model import Labels, Series
 from fleetpulse.promql.result import Matrix, Scalar, String, Vector
 from tests.api_fakes import series
 
-# The right column is what Prometheus 2.42 wrote for these literals.
+# What Prometheus writes for a vector of these; test_api_serving.py asks the real one.
 VALUES = [
     pytest.param(1.0, "1", id="no decimals"),
     pytest.param(-0.0, "-0", id="minus zero"),
@@ -91,6 +91,8 @@ def test_scalar_and_string() -> None:
         "resultType": "scalar",
         "result": [1, "2"],
     }
+    large = json.loads(data_json(Scalar(1000, 1e22)))["result"]
+    assert large == [1, "10000000000000000000000"]
     assert json.loads(data_json(String(1000, 'a "b"\n'))) == {
         "resultType": "string",
         "result": [1, 'a "b"\n'],
