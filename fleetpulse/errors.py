@@ -52,9 +52,7 @@ class QueryError(FleetPulseError):
 class NotifyError(FleetPulseError):
     """A message that did not go out. retry_after is in seconds, as the receiver asked."""
 
-    def __init__(
-        self, message: str, *, retriable: bool, retry_after: float | None = None
-    ) -> None:
+    def __init__(self, message: str, *, retriable: bool, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.retriable = retriable
         self.retry_after = retry_after
