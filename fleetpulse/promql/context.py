@@ -14,6 +14,13 @@ from fleetpulse.promql.tokens import position
 TIMED_OUT = "query timed out in expression evaluation"
 
 
+def too_many_samples() -> QueryError:
+    return QueryError(
+        "execution",
+        "query processing would load too many samples into memory in query execution",
+    )
+
+
 @dataclass(slots=True)
 class Annotations:
     """Warnings and infos of one query, each text once, in the order of their coming."""
@@ -44,10 +51,7 @@ class Budget:
         """Counts samples that the query now holds; QueryError("execution") past the limit."""
         self.samples += samples
         if self.samples > self.max_samples:
-            raise QueryError(
-                "execution",
-                "query processing would load too many samples into memory in query execution",
-            )
+            raise too_many_samples()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """The *_over_time functions. Results equal Prometheus' sample-by-sample ones to 1e-9."""
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -15,22 +16,26 @@ Reduced = tuple[Floats, Mask]
 # A plain sum of n floats is off by at most n·2⁻⁵³·Σ|x|; where |Σx| is above this share of
 # n·Σ|x| that is less than 1e-10 of the sum, and no compensation is needed.
 _CANCELS = 2.0**-53 / 1e-10
+# So few windows are better added up one by one.
+_FEW = 64
+# Windows are long when they hold so many samples for each step.
+_LONG = 8
 
 
 def sum_over_time(windows: Windows, _scalars: Sequence[Floats], ctx: EvalContext) -> Reduced:
     total, exact = _plain_sum(windows)
-    if not exact.all():
-        for row in np.flatnonzero(~exact.all(axis=1)).tolist():
-            total[row] = _compensated_sum(windows.row(row), ctx)[0]
+    rows = np.flatnonzero(~np.all(exact, axis=1))
+    if len(rows):
+        total[rows] = _compensated_sum(windows.only(rows), total[rows], exact[rows], ctx)
     return total, windows.having(1)
 
 
 def avg_over_time(windows: Windows, _scalars: Sequence[Floats], ctx: EvalContext) -> Reduced:
     total, exact = _plain_sum(windows)
     mean = total / np.maximum(windows.counts, 1)
-    if not exact.all():
-        for row in np.flatnonzero(~exact.all(axis=1)).tolist():
-            mean[row] = _compensated_mean(windows.row(row), ctx)[0]
+    rows = np.flatnonzero(~np.all(exact, axis=1))
+    if len(rows):
+        mean[rows] = _compensated_mean(windows.only(rows), ctx)
     return mean, windows.having(1)
 
 
@@ -92,8 +97,8 @@ def quantile_over_time(windows: Windows, scalars: Sequence[Floats], ctx: EvalCon
         ctx.warn(f"quantile value should be between 0 and 1, got {text.replace('inf', 'Inf')}")
     out = np.full((windows.rows, len(windows.lo)), np.nan)
     for row in range(windows.rows):
-        ctx.check_deadline()
         for part, values in spread(windows, row):
+            ctx.check_deadline()
             out[row, part] = quantiles(wanted[part], values, windows.counts[part])
     return out, windows.having(1)
 
@@ -102,8 +107,8 @@ def mad_over_time(windows: Windows, _scalars: Sequence[Floats], ctx: EvalContext
     """The median of the distances from the median; NaN where any sample is."""
     out = np.full((windows.rows, len(windows.lo)), np.nan)
     for row in range(windows.rows):
-        ctx.check_deadline()
         for part, values in spread(windows, row):
+            ctx.check_deadline()
             counts = windows.counts[part]
             half = np.full(len(counts), 0.5)
             median = quantiles(half, values, counts)
@@ -172,19 +177,35 @@ def _same_for_all(windows: Windows, values: Floats) -> Floats:
 
 
 def _plain_sum(windows: Windows) -> tuple[Floats, Mask]:
-    """Sums and where they are exact enough; empty windows count as exact."""
-    total = reduce_windows(np.add, windows.values, windows.lo, windows.hi)
-    size = reduce_windows(np.add, np.abs(windows.values), windows.lo, windows.hi)
-    exact = np.isfinite(total) & (np.abs(total) >= size * windows.counts * _CANCELS)
+    """Sums and where they are exact enough; empty windows count as exact.
+
+    A NaN or Inf among the samples makes the sum what it is, however it is added up.
+    """
+    values, lo, hi = windows.values, windows.lo, windows.hi
+    total = reduce_windows(np.add, values, lo, hi)
+    size = reduce_windows(np.add, np.abs(values), lo, hi)
+    exact: Mask = np.isfinite(total) & (np.abs(total) >= size * windows.counts * _CANCELS)
+    odd = ~np.isfinite(values)
+    if odd.any():
+        exact |= reduce_windows(np.add, odd.astype(float), lo, hi) > 0
     return total, exact | (windows.counts <= 1)
 
 
-def _compensated_sum(windows: Windows, ctx: EvalContext) -> Floats:
-    total = np.zeros((windows.rows, len(windows.lo)))
-    lost = total
+def _compensated_sum(windows: Windows, plain: Floats, exact: Mask, ctx: EvalContext) -> Floats:
+    """The plain sums, with those that are not exact put right."""
+    places = np.argwhere(~exact).tolist()
+    if len(places) <= _FEW:
+        for row, step in places:
+            ctx.check_deadline()
+            samples = windows.values[row, windows.lo[step] : windows.hi[step]].tolist()
+            total, lost = kahan.of_list(samples)
+            plain[row, step] = total if math.isinf(total) else total + lost
+        return plain
+    sums = np.zeros(plain.shape)
+    losses = sums
     for _, live, _, values in scan(windows, ctx.check_deadline):
-        total, lost = kahan.add_where(live, total, lost, values)
-    return np.where(np.isinf(total), total, total + lost)
+        sums, losses = kahan.add_where(live, sums, losses, values)
+    return np.where(np.isinf(sums), sums, sums + losses)
 
 
 def _compensated_mean(windows: Windows, ctx: EvalContext) -> Floats:
@@ -212,6 +233,33 @@ def _compensated_mean(windows: Windows, ctx: EvalContext) -> Floats:
 
 
 def _variance(windows: Windows, ctx: EvalContext) -> Floats:
+    """The population's variance: in two passes where that is exact, else as Prometheus runs."""
+    if windows.longest < _LONG * len(windows.lo):
+        return _running_variance(windows, ctx)
+    out, exact = _two_pass_variance(windows, ctx)
+    rows = np.flatnonzero(~np.all(exact, axis=1))
+    if len(rows):
+        out[rows] = _running_variance(windows.only(rows), ctx)
+    return out
+
+
+def _two_pass_variance(windows: Windows, ctx: EvalContext) -> tuple[Floats, Mask]:
+    """For few but long windows. Exact: unless the mean dwarfs the deviation, or is no number."""
+    shape = (windows.rows, len(windows.lo))
+    out, exact = np.zeros(shape), np.ones(shape, dtype=bool)
+    for step in np.flatnonzero(windows.counts).tolist():
+        ctx.check_deadline()
+        samples = windows.values[:, windows.lo[step] : windows.hi[step]]
+        mean = samples.mean(axis=1)
+        off = samples - mean[:, None]
+        out[:, step] = np.mean(off * off, axis=1) - np.mean(off, axis=1) ** 2
+        same = np.all(samples == samples[:, :1], axis=1)
+        out[same, step] = 0.0
+        exact[:, step] = same | (mean * mean <= out[:, step] * 1e10)
+    return out, exact
+
+
+def _running_variance(windows: Windows, ctx: EvalContext) -> Floats:
     """Welford's running variance of the population, compensated."""
     zero = np.zeros((windows.rows, len(windows.lo)))
     mean, mean_lost, squares, squares_lost = zero, zero, zero, zero

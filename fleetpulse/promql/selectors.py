@@ -69,7 +69,7 @@ class Selectors:
         bounds = int(start_ms.min()) + 1, int(end_ms.max())
         series = self._fetch(selector, bounds, ctx, Hints(ctx.step_ms, node.range_ms, func))
         labels = [one.labels for one in series]
-        blocks = group([live_samples(one) for one in series])
+        blocks = live_blocks(series)
         return RangeVector(labels, np.zeros(len(labels), dtype=bool), blocks, start_ms, end_ms)
 
     def raw(self, node: MatrixSelector, ctx: EvalContext) -> list[Series]:
@@ -142,6 +142,23 @@ def live_samples(series: Series) -> Series:
     if live.all():
         return series
     return Series(series.labels, series.times_ms[live], series.values[live])
+
+
+def live_blocks(series: Sequence[Series]) -> list[Block]:
+    """group() of the samples that are no staleness markers."""
+    blocks = []
+    for block in group(series):
+        ended = np.any(block.values.view(np.int64) == STALE_BITS, axis=1)
+        if not ended.any():
+            blocks.append(block)
+            continue
+        whole = ~ended
+        if whole.any():
+            blocks.append(Block(block.rows[whole], block.times, block.values[whole]))
+        rows = block.rows[ended]
+        cut = group([live_samples(series[row]) for row in rows])
+        blocks += [Block(rows[part.rows], part.times, part.values) for part in cut]
+    return blocks
 
 
 def group(series: Sequence[Series]) -> list[Block]:

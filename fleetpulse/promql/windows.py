@@ -16,6 +16,8 @@ Ints = NDArray[np.int64]
 
 # At most this many values are laid out at once where windows are copied side by side.
 _CHUNK = 1 << 20
+# Windows of many blocks of so many samples share the blocks' results, from so many windows on.
+_BLOCK, _SHARED = 64, 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +68,11 @@ class Windows:
         """(rows, steps): which windows hold that many samples."""
         return np.broadcast_to(self.counts >= at_least, (self.rows, len(self.lo)))
 
-    def row(self, row: int) -> "Windows":
-        """The same windows over one of the series."""
+    def only(self, rows: NDArray[np.intp]) -> "Windows":
+        """The same windows over some of the series."""
         return Windows(
             self.times,
-            self.values[row : row + 1],
+            self.values[rows],
             self.lo,
             self.hi,
             self.start_ms,
@@ -80,7 +82,27 @@ class Windows:
 
 
 def reduce_windows(ufunc: np.ufunc, values: Floats, lo: Ints, hi: Ints) -> Floats:
-    """ufunc reduced over values[:, lo:hi] of each window; empty windows hold anything."""
+    """ufunc (add, fmin or fmax) reduced over values[:, lo:hi] of each window.
+
+    Empty windows hold anything. Long windows are put together from blocks that they share.
+    """
+    if len(lo) < _SHARED or int((hi - lo).max(initial=0)) < 4 * _BLOCK:
+        return _reduce_slices(ufunc, values, lo, hi)
+    first, last = -(-lo // _BLOCK), hi // _BLOCK  # whole blocks inside
+    starts = np.arange(0, values.shape[1], _BLOCK)
+    blocks: Floats = ufunc.reduceat(values, starts, axis=1)
+    whole = first < last
+    nothing = 0.0 if ufunc is np.add else np.nan
+    inner = np.where(whole, _reduce_slices(ufunc, blocks, first, np.maximum(first, last)), nothing)
+    head_end = np.where(whole, first * _BLOCK, hi)
+    tail_start = np.where(whole, last * _BLOCK, hi)
+    head = np.where(lo < head_end, _reduce_slices(ufunc, values, lo, head_end), nothing)
+    tail = np.where(tail_start < hi, _reduce_slices(ufunc, values, tail_start, hi), nothing)
+    together: Floats = ufunc(ufunc(head, inner), tail)
+    return together
+
+
+def _reduce_slices(ufunc: np.ufunc, values: Floats, lo: Ints, hi: Ints) -> Floats:
     rows, samples = values.shape
     # reduceat() takes no index past the end, so one more column stands there.
     padded = np.concatenate([values, np.zeros((rows, 1))], axis=1)

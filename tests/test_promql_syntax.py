@@ -1,0 +1,188 @@
+"""The tree of a query, its positions, and what is refused before or by the parser."""
+
+import pytest
+
+from fleetpulse.errors import QueryError
+from fleetpulse.matchers import Matcher
+from fleetpulse.promql.syntax import (
+    Aggregate,
+    Binary,
+    Call,
+    Expr,
+    Matching,
+    MatrixSelector,
+    Number,
+    Paren,
+    Selector,
+    Subquery,
+    Text,
+    Unary,
+    children,
+    parse,
+    value_type,
+    walk,
+)
+
+UP = Selector("up", (Matcher("__name__", "=", "up"),))
+
+TREES = [
+    pytest.param("up", UP, id="a name"),
+    pytest.param("(up)", Paren(UP), id="parentheses stay"),
+    pytest.param("-up", Unary("-", UP), id="a sign"),
+    pytest.param("-2", Number(-2.0), id="a negative number is a number"),
+    pytest.param("1h30m", Number(5400.0), id="a duration is seconds"),
+    pytest.param("'it\\'s'", Text("it's"), id="single quotes"),
+    pytest.param("`\\d`", Text("\\d"), id="raw strings have no escapes"),
+    pytest.param('"\\xc3\\xa9\\101\\u00e9"', Text("éAé"), id="bytes as escapes are UTF-8"),
+    pytest.param(
+        '{__name__=~"a.*", b!="c"}',
+        Selector(None, (Matcher("__name__", "=~", "a.*"), Matcher("b", "!=", "c"))),
+        id="matchers only",
+    ),
+    pytest.param(
+        '{"strange name", "strange label"!~"x"}',
+        Selector(
+            None, (Matcher("__name__", "=", "strange name"), Matcher("strange label", "!~", "x"))
+        ),
+        id="quoted names",
+    ),
+    pytest.param(
+        "up offset -5m @ 12.5", Selector("up", UP.matchers, -300_000, 12_500), id="offset and @"
+    ),
+    pytest.param("up @ -1.5", Selector("up", UP.matchers, 0, -1_500), id="a time before 1970"),
+    pytest.param("up @ 1m30s", Selector("up", UP.matchers, 0, 90_000), id="@ with a duration"),
+    pytest.param("up @ end()", Selector("up", UP.matchers, 0, "end"), id="@ end()"),
+    pytest.param("up[5m]", MatrixSelector(UP, 300_000), id="a range"),
+    pytest.param("up[1.5]", MatrixSelector(UP, 1_500), id="a range in seconds"),
+    pytest.param("up[1h:]", Subquery(UP, 3_600_000), id="a subquery of default step"),
+    pytest.param(
+        "up[1h:30s] @ start() offset 1ms",
+        Subquery(UP, 3_600_000, 30_000, 1, "start"),
+        id="a subquery in full",
+    ),
+    pytest.param(
+        "sum without(a, b) (up)",
+        Aggregate("sum", UP, None, ("a", "b"), without=True),
+        id="an aggregation without labels",
+    ),
+    pytest.param(
+        "topk by(a) (3, up)", Aggregate("topk", UP, Number(3.0), ("a",)), id="one with a parameter"
+    ),
+    pytest.param("up == bool 1", Binary("==", UP, Number(1.0), return_bool=True), id="bool"),
+    pytest.param(
+        "up and on(a) up",
+        Binary("and", UP, UP, Matching("many-to-many", on=True, labels=("a",))),
+        id="a set operator",
+    ),
+    pytest.param(
+        "up * ignoring(a) group_left(b, c) up",
+        Binary("*", UP, UP, Matching("many-to-one", False, ("a",), ("b", "c"))),
+        id="many to one",
+    ),
+    pytest.param(
+        "up / on() group_right up",
+        Binary("/", UP, UP, Matching("one-to-many", on=True)),
+        id="one to many",
+    ),
+    pytest.param(
+        "2 ^ 3 ^ 2",
+        Binary("^", Number(2.0), Binary("^", Number(3.0), Number(2.0))),
+        id="powers bind to the right",
+    ),
+    pytest.param(
+        "1 - 2 - 3",
+        Binary("-", Binary("-", Number(1.0), Number(2.0)), Number(3.0)),
+        id="the others to the left",
+    ),
+    pytest.param("-1 ^ 2", Unary("-", Binary("^", Number(1.0), Number(2.0))), id="power first"),
+    pytest.param("time()", Call("time", (), "scalar"), id="a call without arguments"),
+]
+
+
+@pytest.mark.parametrize(("text", "tree"), TREES)
+def test_text_becomes_the_tree(text: str, tree: Expr) -> None:
+    assert parse(text) == tree
+
+
+FAULTS = [
+    pytest.param("", "no expression found", id="nothing"),
+    pytest.param("foo(up)", "1:1: parse error: unknown function with name 'foo'", id="a function"),
+    pytest.param("up +\n  rated(up)", "2:3: parse error: unknown function", id="on line two"),
+    pytest.param("up;", "1:3: parse error: unexpected character", id="a character"),
+    pytest.param("sum(up", "unclosed left parenthesis", id="an open parenthesis"),
+    pytest.param("up +", "parse error: unexpected end", id="half an operation"),
+    pytest.param("rate(up)", "expected type matrix in call to function 'rate'", id="a type"),
+    pytest.param('up{a=~"("}', "regex", id="a regular expression"),
+    pytest.param("{}", "at least one non-empty matcher", id="all series there are"),
+    pytest.param("1 == 1", "must use BOOL modifier", id="scalars compared"),
+    pytest.param("up @ 1e300", "timestamp out of bounds", id="a time out of bounds"),
+    pytest.param("up @ 1x", "no time for the @ modifier", id="a time that is none"),
+    pytest.param("up[0s]", "duration must be greater than 0", id="an empty range"),
+    pytest.param('"\\xff"', "not supported: .* is not UTF-8", id="bytes that are no text"),
+    pytest.param("up + fill(0) up", "not supported: fill", id="fill"),
+    pytest.param("(" * 101 + "1" + ")" * 101, "1:101: .*nested deeper than 100", id="too deep"),
+    pytest.param("+".join(["1"] * 502), "more than 500 operators", id="too many operators"),
+    pytest.param("-" * 100_000 + "1", "at most 100000 are taken", id="too long"),
+    pytest.param("-" * 9_999 + "1", "more than 500 operators", id="too many signs"),
+    pytest.param("a^" * 9_999 + "1", "more than 500 operators", id="too many powers"),
+    pytest.param("abs(" * 9_999 + "1" + ")" * 9_999, "nested deeper", id="too many calls"),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), FAULTS)
+def test_fault_is_bad_data_and_says_what_is_wrong(text: str, message: str) -> None:
+    with pytest.raises(QueryError, match=message) as caught:
+        parse(text)
+    assert caught.value.error_type == "bad_data"
+
+
+TYPES = [
+    ("1", "scalar"),
+    ('"x"', "string"),
+    ("up", "vector"),
+    ("(up[5m])", "matrix"),
+    ("up[5m:]", "matrix"),
+    ("1 + 2", "scalar"),
+    ("1 + up", "vector"),
+    ("-time()", "scalar"),
+    ("scalar(up)", "scalar"),
+    ("sum(up)", "vector"),
+]
+
+
+@pytest.mark.parametrize(("text", "kind"), TYPES)
+def test_value_type_is_known_without_evaluation(text: str, kind: str) -> None:
+    assert value_type(parse(text)) == kind
+
+
+# The words with which calls, aggregations, selectors and numbers begin.
+PLACES = [
+    ("sum by(a, b) (rate(up[5m]))", ["sum", "rate", "up"]),
+    ('topk(-1.5, {a="b"} offset 5m)', ["topk", "-1.5", "{a"]),
+    (
+        "quantile(0.5, x @ 12) + on(y) group_left(z) vector(inf)",
+        ["quantile", "0.5", "x", "vector", "inf"],
+    ),
+    ("clamp(sum(a) without (b), 1, 2) - 3", ["clamp", "sum", "a", "1", "2", "3"]),
+    ("x @ start() > bool 1 # sum(y)", ["x", "1"]),
+]
+
+
+@pytest.mark.parametrize(("text", "words"), PLACES)
+def test_nodes_know_where_they_begin(text: str, words: list[str]) -> None:
+    found = [
+        node.pos
+        for node in walk(parse(text))
+        if isinstance(node, (Call, Aggregate, Selector, Number))
+    ]
+    starts, at = [], 0
+    for word in words:
+        at = text.index(word, at)
+        starts.append(at)
+    assert sorted(found) == starts
+
+
+def test_children_come_in_the_order_of_the_text() -> None:
+    tree = parse('label_replace(topk(1, up), "a", "b", "c", "d")')
+    assert [type(child).__name__ for child in children(tree)] == ["Aggregate"] + ["Text"] * 4
+    assert children(children(tree)[0]) == (Number(1.0), UP)
