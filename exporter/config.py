@@ -13,7 +13,7 @@ from fleetpulse.yamlconf import Duration, FilePath, Listen, Section
 
 # Names that `collectors` may hold; the collectors themselves are in collectors/table.py.
 COLLECTOR_NAMES = (
-    "conntrack", "cpu", "diskstats", "entropy", "filefd", "filesystem", "loadavg", "meminfo",
+    "arp", "conntrack", "cpu", "diskstats", "entropy", "filefd", "filesystem", "loadavg", "meminfo",
     "netclass", "netdev", "netstat", "os", "pressure", "sockstat", "softnet", "stat", "time",
     "timex", "uname", "vmstat",
 )  # fmt: skip

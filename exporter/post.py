@@ -129,14 +129,13 @@ def judge(status: int, headers: Mapping[str, str], body: bytes, now: float) -> A
     if 200 <= status < 300:
         return Answer(Verdict.SENT, rejected=_rejected(body))
     if 300 <= status < 400:
-        where = headers.get("Location", "another address")
+        where = _printable(headers.get("Location", "another address"))
         return Answer(Verdict.LATER, f"HTTP {status}: moved to {where}; put that into push.url")
     if status in _PAGE_FAULTS:
         return Answer(Verdict.REFUSED, f"HTTP {status}: {_excerpt(body)}")
-    text = _MENDS.get(status) or _excerpt(body)
-    return Answer(
-        Verdict.LATER, f"HTTP {status}: {text}", retry_after(headers.get("Retry-After", ""), now)
-    )
+    text = "; ".join(filter(None, (_MENDS.get(status), _excerpt(body))))
+    wait = retry_after(headers.get("Retry-After", ""), now)
+    return Answer(Verdict.LATER, f"HTTP {status}: {text}", wait)
 
 
 def retry_after(value: str, now: float) -> float | None:
@@ -151,18 +150,30 @@ def retry_after(value: str, now: float) -> float | None:
 
 
 def _rejected(body: bytes) -> int:
-    try:
-        fields: Any = json.loads(body)
-    except ValueError:
-        return 0
-    rejected = fields.get("rejected") if isinstance(fields, dict) else None
+    rejected = _fields(body).get("rejected")
     if isinstance(rejected, list):  # the API may tell them one by one
         return len(rejected)
     return rejected if isinstance(rejected, int) else 0
 
 
 def _excerpt(body: bytes) -> str:
-    return " ".join(body.decode(errors="replace").split())[:200] or "no reason given"
+    """What the API says is wrong, or the beginning of whatever else answered."""
+    error = _fields(body).get("error")
+    return _printable(error if isinstance(error, str) else body.decode(errors="replace"))
+
+
+def _fields(body: bytes) -> dict[str, Any]:
+    try:
+        fields = json.loads(body)
+    except ValueError:
+        return {}
+    return fields if isinstance(fields, dict) else {}
+
+
+def _printable(text: str) -> str:
+    """A line for the log, whatever a stranger wrote: no control characters, no novel."""
+    words = " ".join(text.split())
+    return "".join(char for char in words if char.isprintable())[:200]
 
 
 def _reason(err: BaseException) -> str:

@@ -94,7 +94,7 @@ class Pusher:
         self._sender = threading.Thread(target=self._send_loop, name="push-send", daemon=True)
         self._wake, self._stopping = threading.Event(), threading.Event()
         self._spool: Spool | None = None
-        self._trouble = self._refusal = ""  # what was logged last
+        self._trouble = self._refusal = self._unkept = ""  # what was logged last
         self.stats = PushStats()
 
     @property
@@ -117,11 +117,12 @@ class Pusher:
 
     def stop(self) -> None:
         """What is unsent stays on disk for the next start."""
-        self._maker.stop()
         self._stopping.set()
         self._wake.set()
+        end = time.monotonic() + STOP_DEADLINE
+        self._maker.stop()
         if self._sender.is_alive():
-            self._sender.join(STOP_DEADLINE)
+            self._sender.join(max(0.1, end - time.monotonic()))
         if self._spool is not None:
             self._spool.close()
 
@@ -130,13 +131,18 @@ class Pusher:
         at = self._now()
         page = PushPage.made(self._render(), at)
         try:
-            dropped = self._queue().put(page.encode())
-        except StorageError:
+            self.stats.dropped += self._queue().put(page.encode())
+        except StorageError as err:
             self.stats.dropped += 1
-            raise
-        if dropped:
-            self.stats.dropped += dropped
-        self._wake.set()
+            self._tell_unkept(str(err))
+        else:
+            self._tell_unkept("")
+            self._wake.set()
+
+    def _tell_unkept(self, reason: str) -> None:
+        if reason and reason != self._unkept:
+            log.error("pages cannot be kept and are lost: %s", reason)
+        self._unkept = reason
 
     def send_waiting(self) -> float | None:
         """Sends what is there. Seconds until the next attempt; None when nothing is left."""
@@ -204,6 +210,8 @@ class Pusher:
             try:
                 pause = self.send_waiting()
             except Exception:
+                if self._stopping.is_set():  # the spool was closed under a request that hung
+                    return
                 # The sender must go on: a fault in one turn is no reason to stop for good.
                 log.exception("sending failed")
                 self.stats.failed += 1

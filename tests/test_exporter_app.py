@@ -173,7 +173,7 @@ def test_pages_that_wait_are_told_of(start: Start) -> None:
     app = start(config(push=PUSH), post)
     wait_for("the refusal", lambda: "waiting" in (app.ready() or ""))
     url = "http://mon/api/v1/metrics"
-    assert app.ready() == f"20 collectors; push every 10s to {url}, 1 waiting: HTTP 403: no"
+    assert app.ready() == f"21 collectors; push every 10s to {url}, 1 waiting: HTTP 403: no"
     assert "fleetpulse_push_spool_pages 1.0" in get(app, "/metrics").text
 
 

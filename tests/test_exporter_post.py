@@ -58,6 +58,24 @@ def test_samples_that_were_left_out_are_counted(body: bytes, count: int) -> None
     assert judge(202, {}, body, 0.0).rejected == count
 
 
+TEXTS = [
+    pytest.param(503, b'{"status":"error","error":"no room"}', "HTTP 503: no room", id="JSON"),
+    pytest.param(502, b"<h1>Bad\n Gateway</h1>", "HTTP 502: <h1>Bad Gateway</h1>", id="a proxy's"),
+    pytest.param(500, b"a\x1b[2Jb\x00", "HTTP 500: a[2Jb", id="no control characters"),
+    pytest.param(500, b"x" * 999, "HTTP 500: " + "x" * 200, id="not at length"),
+    pytest.param(
+        401, b'{"error":"key has expired"}',
+        "HTTP 401: the key is not accepted; put a valid one of scope push into push.key_file; "
+        "key has expired", id="with the mend",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("status", "body", "text"), TEXTS)
+def test_what_the_log_will_say(status: int, body: bytes, text: str) -> None:
+    assert judge(status, {}, body, 0.0).text == text
+
+
 RETRY_AFTER = [
     pytest.param("7", 7.0, id="seconds"),
     pytest.param("Wed, 21 Oct 2015 07:28:00 GMT", 60.0, id="a date"),

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
+from exporter.collectors.arp import ArpCollector
 from exporter.collectors.base import Collector, Host
 from exporter.collectors.conntrack import ConntrackCollector
 from exporter.collectors.cpu import CpuCollector
@@ -28,6 +29,7 @@ from exporter.config import ExporterConfig
 Make = Callable[[Host, ExporterConfig], Collector]
 
 COLLECTORS: Mapping[str, Make] = {
+    "arp": lambda host, _: ArpCollector(host),
     "conntrack": lambda host, _: ConntrackCollector(host),
     "cpu": lambda host, _: CpuCollector(host),
     "diskstats": lambda host, config: DiskstatsCollector(host, config.diskstats.device_exclude),
