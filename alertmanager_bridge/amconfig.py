@@ -26,6 +26,7 @@ from alertmanager_bridge.receiver_config import (
     WebhookConfig,
     at_most_one,
 )
+from alertmanager_bridge.words import read_templates
 from fleetpulse.errors import ConfigError
 from fleetpulse.matchers import Matcher, MatchOp
 from fleetpulse.values import is_label_name
@@ -157,8 +158,13 @@ class AlertmanagerFile(FileNotYet):
 
 
 def load_amconfig(path: Path) -> AlertmanagerFile:
-    """Reads a file in Alertmanager's format; ConfigError has all its faults."""
-    return parse_amconfig(read_text(path), file=str(path), base=path.parent)
+    """Reads a file in Alertmanager's format; ConfigError has all its faults.
+
+    The template files that it names are read as well, so that their faults are told here.
+    """
+    config = parse_amconfig(read_text(path), file=str(path), base=path.parent)
+    read_templates(config.templates)
+    return config
 
 
 def parse_amconfig(text: str, *, file: str, base: Path) -> AlertmanagerFile:

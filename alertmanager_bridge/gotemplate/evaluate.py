@@ -9,7 +9,7 @@ from alertmanager_bridge.gotemplate.values import KV, Record, lookup
 
 _MAX_OUTPUT = 1 << 20  # characters
 _MAX_DEPTH = 50
-_MAX_STEPS = 200_000
+_MAX_STEPS = 50_000
 
 # A named template that is not written in Go's language: data in, text out.
 Builtin = Callable[[object], str]
@@ -40,10 +40,40 @@ class TemplateSet:
             if parsed is None:
                 parsed = self._cache[text] = parse(text, FUNCTIONS)
             run = _Run({**self._named, **parsed.defined}, self._builtins, escape)
-            run.nodes(parsed.nodes, data, {"$": data})
+            run.nodes(parsed.nodes, data, _Scope.root(data))
         except (ValueError, TypeError, AttributeError, ArithmeticError, RecursionError) as err:
             raise TemplateError(f"template {text[:60]!r}: {err}") from err
         return "".join(run.output)
+
+
+class _Scope:
+    """Variables of a block. Those of the blocks around it can be read and assigned."""
+
+    def __init__(self, parent: "_Scope | None" = None) -> None:
+        self._parent, self._own = parent, dict[str, object]()
+
+    @classmethod
+    def root(cls, data: object) -> "_Scope":
+        scope = cls()
+        scope.declare("$", data)
+        return scope
+
+    def _holder(self, name: str) -> "_Scope":
+        scope: _Scope | None = self
+        while scope is not None:
+            if name in scope._own:
+                return scope
+            scope = scope._parent
+        raise ValueError(f"the variable {name} is not declared")
+
+    def get(self, name: str) -> object:
+        return self._holder(name)._own[name]
+
+    def declare(self, name: str, value: object) -> None:
+        self._own[name] = value
+
+    def assign(self, name: str, value: object) -> None:
+        self._holder(name)._own[name] = value
 
 
 class _LeaveRange(Exception):  # noqa: N818 - no error
@@ -64,8 +94,7 @@ class _Run:
             raise ValueError("the outcome is too long")
         self.output.append(text)
 
-    def nodes(self, nodes: list[Node], dot: object, scope: dict[str, object]) -> None:
-        """scope: variables; each block gets a copy that writes back what was there before."""
+    def nodes(self, nodes: list[Node], dot: object, scope: _Scope) -> None:
         for node in nodes:
             self._steps += 1
             if self._steps > _MAX_STEPS:
@@ -77,7 +106,7 @@ class _Run:
             else:
                 self._node(node, dot, scope)
 
-    def _node(self, node: Node, dot: object, scope: dict[str, object]) -> None:
+    def _node(self, node: Node, dot: object, scope: _Scope) -> None:
         if node.kind == "template":
             self._template(node, dot, scope)
         elif node.kind == "range":
@@ -87,25 +116,24 @@ class _Run:
             if not node.pipe.variables:
                 self._print(value)
         elif node.pipe is not None:
-            inner = dict(scope)
+            inner = _Scope(scope)
             value = self._pipe(node.pipe, dot, inner)
             branch = node.body if truth(value) else node.otherwise
             into = value if node.kind == "with" and branch is node.body else dot
             self.nodes(branch, into, inner)
-            _give_back(scope, inner, node.pipe)
 
     def _print(self, value: object) -> None:
         text = show(value)
         safe = not self._escape or isinstance(value, SafeHtml)
         self._write(text if safe else html.escape(text))
 
-    def _template(self, node: Node, dot: object, scope: dict[str, object]) -> None:
+    def _template(self, node: Node, dot: object, scope: _Scope) -> None:
         data = self._pipe(node.pipe, dot, scope) if node.pipe is not None else None
         if node.text in self._named:
             self._depth += 1
             if self._depth > _MAX_DEPTH:
                 raise ValueError(f"the template {node.text!r} calls itself without an end")
-            self.nodes(self._named[node.text], data, {"$": data})
+            self.nodes(self._named[node.text], data, _Scope.root(data))
             self._depth -= 1
         elif node.text in self._builtins:
             text = self._builtins[node.text](data)
@@ -115,37 +143,34 @@ class _Run:
         else:
             raise ValueError(f"there is no template {node.text!r}")
 
-    def _range(self, node: Node, dot: object, scope: dict[str, object]) -> None:
+    def _range(self, node: Node, dot: object, scope: _Scope) -> None:
         assert node.pipe is not None
         bare = Pipe(node.pipe.commands)
         pairs = _pairs(self._pipe(bare, dot, scope))
         for key, value in pairs:
-            inner = dict(scope)
+            inner = _Scope(scope)
             names = node.pipe.variables
-            inner.update(zip(names, (key, value) if len(names) > 1 else (value,), strict=False))
+            for name, part in zip(
+                names, (key, value) if len(names) > 1 else (value,), strict=False
+            ):
+                (inner.declare if node.pipe.declares else inner.assign)(name, part)
             try:
                 self.nodes(node.body, value, inner)
             except _LeaveRange as leave:
                 if leave.args[0] == "break":
                     break
-            finally:
-                _give_back(scope, inner, node.pipe)
         if not pairs:
-            self.nodes(node.otherwise, dot, dict(scope))
+            self.nodes(node.otherwise, dot, _Scope(scope))
 
-    def _pipe(self, pipe: Pipe, dot: object, scope: dict[str, object]) -> object:
+    def _pipe(self, pipe: Pipe, dot: object, scope: _Scope) -> object:
         value: object = None
         for index, command in enumerate(pipe.commands):
             value = self._command(command, dot, scope, [value] if index else [])
         for name in pipe.variables:
-            if not pipe.declares and name not in scope:
-                raise ValueError(f"the variable {name} is not declared")
-            scope[name] = value
+            (scope.declare if pipe.declares else scope.assign)(name, value)
         return value
 
-    def _command(
-        self, command: Command, dot: object, scope: dict[str, object], piped: list[object]
-    ) -> object:
+    def _command(self, command: Command, dot: object, scope: _Scope, piped: list[object]) -> object:
         first, *rest = command.operands
         if first.kind == "function":
             if first.value in ("and", "or"):
@@ -159,7 +184,7 @@ class _Run:
         return self._value(first, dot, scope, arguments)
 
     def _shortcut(
-        self, first: Operand, rest: list[Operand], dot: object, scope: dict[str, object],
+        self, first: Operand, rest: list[Operand], dot: object, scope: _Scope,
         piped: list[object],
     ) -> object:  # fmt: skip
         value: object = None
@@ -170,16 +195,14 @@ class _Run:
         return piped[0] if piped else value
 
     def _value(
-        self, operand: Operand, dot: object, scope: dict[str, object],
+        self, operand: Operand, dot: object, scope: _Scope,
         arguments: list[object] | None = None,
     ) -> object:  # fmt: skip
         value = operand.value
         if operand.kind == "dot":
             value = dot
         elif operand.kind == "variable":
-            if operand.value not in scope:
-                raise ValueError(f"the variable {operand.value} is not declared")
-            value = scope[str(operand.value)]
+            value = scope.get(str(operand.value))
         elif operand.kind == "function":
             value = FUNCTIONS[str(operand.value)]()
         elif isinstance(value, Pipe):
@@ -201,13 +224,5 @@ def _pairs(value: object) -> list[tuple[object, object]]:
     if isinstance(value, list):
         return list(enumerate(value))
     if isinstance(value, int) and not isinstance(value, bool):
-        return [(number, number) for number in range(min(value, _MAX_STEPS))]
+        return [(number, number) for number in range(min(value, _MAX_STEPS + 1))]
     raise ValueError("range needs a list or labels")
-
-
-def _give_back(scope: dict[str, object], inner: dict[str, object], pipe: Pipe) -> None:
-    """Variables of the outer block keep what the inner one gave them with `=`."""
-    own = pipe.variables if pipe.declares else ()
-    for name in scope:
-        if name not in own:
-            scope[name] = inner[name]
