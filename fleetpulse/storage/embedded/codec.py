@@ -67,7 +67,7 @@ def decode_values(blob: bytes, count: int) -> Floats:
     if kind == _CONSTANT:
         return np.frombuffer(blob, "<f8", 1, 1).repeat(count)
     if kind == _RAW:
-        return np.frombuffer(blob, "<f8", count, 1)
+        return np.frombuffer(blob[1:], "<f8", count)  # sliced: at offset 1 it would be misaligned
     if kind == _STALE:
         return _decode_stale(blob, count)
     raise ValueError(f"unknown kind of values: {kind!r}")
@@ -99,7 +99,7 @@ def decode_times(blob: bytes, count: int) -> Times:
         times: Times = simple_decompress(blob[1:])
         return times
     if kind == _RAW:
-        return np.frombuffer(blob, "<i8", count, 1)
+        return np.frombuffer(blob[1:], "<i8", count)
     raise ValueError(f"unknown kind of times: {kind!r}")
 
 

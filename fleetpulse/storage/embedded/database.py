@@ -1,5 +1,6 @@
 """Connections to the store's file: one that writes, a pool of those that read."""
 
+import errno
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -54,10 +55,16 @@ class Database:
         self._idle: list[sqlite3.Connection] = []
         self._closed = False
         self._writer: sqlite3.Connection | None = None
-        with self._faults():
-            self._open()
+        try:
+            with self._faults():
+                self._open()
+        except BaseException:
+            self.close()
+            raise
 
     def _open(self) -> None:
+        if self.path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "is a folder and not a file")
         if not self.path.exists():
             if self._read_only:
                 raise StorageError(
