@@ -26,7 +26,8 @@ log = logging.getLogger(__name__)
 class ScraperApp:
     """The scraper as a service. It closes neither the writer nor the registry.
 
-    look_every: seconds between two looks at the target files.
+    In seconds: tick, between two wake-ups of the loop; look_every, between two looks at the
+    target files; flush_interval, between two writes to the store.
     """
 
     name = "scraper"
@@ -40,6 +41,7 @@ class ScraperApp:
         base_dir: Path = Path(),  # noqa: ARG002 - paths in the configuration are whole already
         tick: float = 0.1,
         look_every: float = 2.0,
+        flush_interval: float = 1.0,
     ) -> None:
         self._config = config
         self._lock = threading.Lock()  # guards _discovery and _found: reload and look come from two
@@ -48,7 +50,7 @@ class ScraperApp:
         self._discovered = False
         self._discovery_metrics = DiscoveryMetrics(registry)
         metrics = ScrapeMetrics(registry)
-        self._buffer = PageBuffer(writer, BufferMetrics(registry))
+        self._buffer = PageBuffer(writer, BufferMetrics(registry), flush_interval=flush_interval)
         self._maker = PageMaker(self._buffer, metrics)
         self._loop = ScrapeLoop(Fetcher(), self._maker, metrics, tick=tick)
         self._looks = Periodic(

@@ -131,9 +131,12 @@ class Rule:
         config = self.config
         if config.action == "labelkeep":
             return self._matching(names) != names
+        if config.action == "labelmap" and (
+            "$" in config.replacement or config.replacement in names
+        ):
+            return True  # it may make one of these names
         if config.action in ("labeldrop", "labelmap"):
-            # A name made by a labelmap may be one of these only if its template leaves that open.
-            return bool(self._matching(names)) or config.replacement in names
+            return bool(self._matching(names))
         writes = {config.target_label} if config.action in _WITH_TARGET else set()
         return "$" in config.target_label or bool(names & (writes | set(config.source_labels)))
 

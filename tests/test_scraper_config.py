@@ -1,0 +1,152 @@
+"""The scraper's section: defaults, Prometheus' keys, and faults that say what would be right."""
+
+from pathlib import Path
+
+import pytest
+
+from fleetpulse.errors import ConfigError
+from scraper.config import ScraperConfig
+from scraper.targets import Job
+from tests.scraper_fakes import config_of
+
+_JOBS = "scrape_configs:\n  - job_name: a\n"
+
+FAULTS = [
+    pytest.param(
+        "scrape_interval: 5s\nscrape_timeout: 6s\n",
+        "fleetpulse.yml:2: scrape_timeout: 6s outlasts the 5s interval",
+        id="timeout over interval",
+    ),
+    pytest.param(
+        _JOBS + "    scrape_timeout: 11s\n",
+        "scrape_timeout of job 'a': 11s outlasts the 10s interval",
+        id="a job's timeout over the section's interval",
+    ),
+    pytest.param(
+        _JOBS + "    scrape_interval: 0s\n", "scrape_interval: should be greater", id="no interval"
+    ),
+    pytest.param(_JOBS + "  - job_name: a\n", "'a' is there twice", id="a job twice"),
+    pytest.param(
+        _JOBS + "    kubernetes_sd_configs: []\n",
+        "fleetpulse.yml:3: scrape_configs[0].kubernetes_sd_configs: not supported yet",
+        id="not yet: discovery",
+    ),
+    pytest.param(_JOBS + "    proxy_url: x\n", "proxy_url: not supported yet", id="not yet: proxy"),
+    pytest.param(_JOBS + "    oauth2: {}\n", "oauth2: not supported yet", id="not yet: oauth2"),
+    pytest.param(
+        _JOBS + "    metrics_paths: /x\n", "did you mean metrics_path?", id="an unknown key"
+    ),
+    pytest.param(
+        _JOBS + '    static_configs: [{targets: ["http://web-1:9100/metrics"]}]\n',
+        "write host:port, without scheme or path",
+        id="a URL for a target",
+    ),
+    pytest.param(
+        _JOBS + "    file_sd_configs: [{files: [targets.txt]}]\n",
+        "ends in .json, .yml or .yaml",
+        id="a target file of another kind",
+    ),
+    pytest.param(
+        _JOBS + "    relabel_configs: [{regex: '(', target_label: x}]\n",
+        "is no regular expression",
+        id="a broken regex",
+    ),
+    pytest.param(
+        _JOBS + "    relabel_configs: [{action: labeldrop, regex: x, target_label: y}]\n",
+        "labeldrop takes only regex",
+        id="a key that the action does not take",
+    ),
+    pytest.param(
+        _JOBS + "    relabel_configs: [{source_labels: [a]}]\n",
+        "replace needs a target_label",
+        id="replace into nothing",
+    ),
+    pytest.param(
+        _JOBS + "    relabel_configs: [{action: hashmod, target_label: a}]\n",
+        "modulus above zero",
+        id="hashmod without modulus",
+    ),
+    pytest.param(
+        _JOBS + "    basic_auth: {username: a, password: b, password_file: c}\n",
+        "password or password_file, not both",
+        id="two passwords",
+    ),
+    pytest.param(
+        _JOBS + "    authorization: {type: Basic, credentials: x}\n",
+        "use basic_auth",
+        id="basic by hand",
+    ),
+    pytest.param(
+        _JOBS + "    authorization: {credentials: x}\n    bearer_token: y\n",
+        "give one of basic_auth, authorization and bearer_token",
+        id="two ways in",
+    ),
+    pytest.param(
+        _JOBS + "    tls_config: {cert_file: a}\n",
+        "cert_file and key_file go together",
+        id="half a certificate",
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), FAULTS)
+def test_a_fault_names_its_place_and_its_mend(text: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        config_of(text)
+    assert message in str(caught.value)
+
+
+def test_without_a_file_this_hosts_exporter_is_scraped() -> None:
+    config = ScraperConfig()
+    (job,) = config.scrape_configs
+    assert job.job_name == "node"
+    assert job.static_configs[0].targets == ("127.0.0.1:9100",)
+    assert (config.interval_of(job), config.timeout_of(job)) == (10.0, 8.0)
+    assert config.body_limit_of(job) == 50 << 20
+
+
+def test_a_job_has_its_own_times_and_limits() -> None:
+    config = config_of(_JOBS + "    scrape_interval: 5s\n    body_size_limit: 0\n")
+    job = Job.of(config.scrape_configs[0], config)
+    # The section's timeout would outlast the job's interval.
+    assert (job.interval, job.timeout, job.body_limit) == (5.0, 5.0, 0)
+
+
+def test_a_job_as_people_have_it_in_prometheus(tmp_path: Path) -> None:
+    config = config_of(
+        """
+scrape_configs:
+  - job_name: node
+    scrape_interval: 15s
+    scrape_timeout: 10s
+    honor_labels: true
+    scheme: https
+    metrics_path: /probe
+    params: {module: [http_2xx]}
+    tls_config: {ca_file: ca.pem, insecure_skip_verify: true}
+    authorization: {type: Bearer, credentials_file: token}
+    file_sd_configs:
+      - files: [targets/*.json]
+        refresh_interval: 1m
+    static_configs:
+      - targets: ['web-1:9100', '[::1]:9100']
+        labels: {rack: 7, spare: true}
+    relabel_configs:
+      - {source_labels: [__address__], regex: '([^:]+):\\d+', target_label: host}
+      - {regex: 9100, action: Drop, source_labels: [port]}
+    metric_relabel_configs:
+      - {regex: le, action: labeldrop}
+""",
+        tmp_path,
+    )
+    (job,) = config.scrape_configs
+    assert job.static_configs[0].labels == {"rack": "7", "spare": "true"}
+    assert job.file_sd_configs[0].files == (tmp_path / "targets" / "*.json",)
+    assert job.tls_config.ca_file == tmp_path / "ca.pem"
+    assert job.relabel_configs[1].regex == "9100"
+
+
+def test_secrets_do_not_print() -> None:
+    config = config_of(_JOBS + "    basic_auth: {username: u, password: hunter2}\n")
+    assert "hunter2" not in repr(config)
+    assert "hunter2" not in repr(Job.of(config.scrape_configs[0], config))

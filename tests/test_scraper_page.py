@@ -1,0 +1,283 @@
+"""From a page's body to what is stored: values, report series, staleness, labels, limits."""
+
+from typing import Any
+
+import pytest
+
+from fleetpulse.model import STALE_NAN, Labels, Page, is_stale
+from scraper.lines import Readers
+from scraper.page import Outcome, Scrape, TargetPages
+from tests.scraper_fakes import job_of, samples_of, target_of
+
+REPORT = {
+    "up",
+    "scrape_duration_seconds",
+    "scrape_samples_scraped",
+    "scrape_samples_post_metric_relabeling",
+    "scrape_series_added",
+}
+
+
+def pages_of(
+    readers: Readers | None = None, address: str = "web-1:9100", **job: Any
+) -> TargetPages:
+    return TargetPages(target_of(job_of(**job), address), readers or Readers())
+
+
+def take(pages: TargetPages, at_ms: int, body: bytes) -> Scrape:
+    return pages.take(Outcome(at_ms, 0.25, body))
+
+
+def shown(pages: tuple[Page, ...]) -> dict[str, float | None]:
+    """Value, or None for a marker, by series; labels of the target left out."""
+    return {
+        str(labels.without("job", "instance")): value
+        for page in pages
+        for labels, _, value in samples_of(page)
+    }
+
+
+def own(pages: tuple[Page, ...]) -> dict[str, float | None]:
+    return {name: value for name, value in shown(pages).items() if name not in REPORT}
+
+
+def test_a_page_and_its_report() -> None:
+    scrape = take(pages_of(), 1000, b'a{x="1"} 5\nb 6\n')
+    assert shown(scrape.pages) == {
+        'a{x="1"}': 5,
+        "b": 6,
+        "up": 1,
+        "scrape_duration_seconds": 0.25,
+        "scrape_samples_scraped": 2,
+        "scrape_samples_post_metric_relabeling": 2,
+        "scrape_series_added": 2,
+    }
+    (page,) = scrape.pages
+    assert page.target == Labels.of(job="node", instance="web-1:9100")
+    assert (page.at_ms, page.times_ms, scrape.samples) == (1000, None, 2)
+
+
+def test_the_layout_is_shared_over_time_and_between_targets() -> None:
+    readers = Readers()
+    one, other = pages_of(readers, "web-1:1"), pages_of(readers, "web-2:1")
+    layouts = {
+        id(page.layout)
+        for pages in (one, other)
+        for at_ms in (1, 2)
+        for page in take(pages, at_ms, b"a 1\nb 2\n").pages
+    }
+    assert len(layouts) == 1
+
+
+# pages in a row; "-" is a failed scrape. What the last one stores besides the report
+SEQUENCES = [
+    pytest.param([b"a 1\nb 2\n", b"a 3\nb 4\n"], {"a": 3, "b": 4}, id="nothing changes"),
+    pytest.param([b"a 1\nb 2\n", b"a 3\n"], {"a": 3, "b": None}, id="a series vanishes"),
+    pytest.param([b"a 1\nb 2\n", b"a 3\n", b"a 4\n"], {"a": 4}, id="it vanishes once"),
+    pytest.param([b"a 1\n", b"-"], {"a": None}, id="the scrape fails"),
+    pytest.param([b"a 1\n", b"-", b"-"], {}, id="it fails again"),
+    pytest.param([b"a 1\n", b"-", b"b 2\n"], {"b": 2}, id="it comes back otherwise"),
+    pytest.param([b"a 1\n", b"<"], {"a": None}, id="the page is broken"),
+    pytest.param([b"-"], {}, id="it never worked"),
+    pytest.param([b"a 1 7\nb 2\n", b"b 3\n"], {"b": 3}, id="its own timestamps: no marker"),
+    pytest.param([b"a 1 7\nb 2\n", b"-"], {"b": None}, id="own timestamps and a failure"),
+    pytest.param([b"a 1\n", b""], {"a": None}, id="an empty page is a page"),
+]
+
+
+@pytest.mark.parametrize(("bodies", "expected"), SEQUENCES)
+def test_staleness(bodies: list[bytes], expected: dict[str, float | None]) -> None:
+    pages = pages_of()
+    for at_ms, body in enumerate(bodies, 1):
+        outcome = Outcome(at_ms, 0.1, body)
+        if body == b"-":
+            outcome = Outcome(at_ms, 0.1, reason="connect", error="refused")
+        scrape = pages.take(outcome)
+    assert own(scrape.pages) == expected
+    assert shown(scrape.pages)["up"] == (0 if bodies[-1] in (b"-", b"<") else 1)
+    assert {page.at_ms for page in scrape.pages} == {len(bodies)}
+
+
+def test_a_failure_tells_its_reason_and_report() -> None:
+    pages = pages_of()
+    take(pages, 1, b"a 1\n")
+    scrape = take(pages, 2, b"a 1\nb\n")
+    assert (scrape.reason, scrape.samples) == ("page", 0)
+    assert scrape.error.startswith("the page cannot be read: line 2: ")
+    report = {name: value for name, value in shown(scrape.pages).items() if name in REPORT}
+    assert report == dict.fromkeys(REPORT, 0.0) | {"scrape_duration_seconds": 0.25}
+
+
+def test_series_added_counts_what_is_new() -> None:
+    pages = pages_of()
+    added = [
+        shown(take(pages, at_ms, body).pages)["scrape_series_added"]
+        for at_ms, body in enumerate([b"a 1\n", b"a 1\n", b"a 1\nb 1\nc 1\n", b"c 1\nd 1\n"])
+    ]
+    assert added == [1, 0, 2, 1]
+
+
+def test_a_target_that_went_away_ends_with_its_report_series() -> None:
+    pages = pages_of()
+    assert pages.gone(1) == ()
+    take(pages, 2, b"a 1\nb 1 7\n")
+    ended = pages.gone(3)
+    assert shown(ended) == dict.fromkeys(REPORT | {"a"})
+    assert pages.gone(4) == ()
+
+
+def test_after_a_failure_only_the_report_series_are_left_to_end() -> None:
+    pages = pages_of()
+    take(pages, 1, b"a 1\n")
+    pages.take(Outcome(2, 0.1, reason="timeout"))
+    assert shown(pages.gone(3)) == dict.fromkeys(REPORT)
+
+
+def test_markers_are_the_very_bits() -> None:
+    pages = pages_of()
+    take(pages, 1, b"a NaN\n")
+    (page,) = take(pages, 2, b"<").pages
+    assert is_stale(page.values[0])
+    assert is_stale(STALE_NAN)
+
+
+def test_own_timestamps_are_kept_unless_not_honoured() -> None:
+    (page,) = take(pages_of(), 9000, b"a 1 7\nb 2\n").pages
+    assert page.times_ms is not None
+    assert list(page.times_ms) == [7, 9000, 9000, 9000, 9000, 9000, 9000]
+    pages = pages_of(honor_timestamps=False)
+    (page,) = take(pages, 9000, b"a 1 7\nb 2\n").pages
+    assert page.times_ms is None
+    assert own(take(pages, 9001, b"b 2\n").pages) == {"a": None, "b": 2}
+
+
+def test_own_timestamps_can_be_tracked() -> None:
+    pages = pages_of(track_timestamps_staleness=True)
+    take(pages, 9000, b"a 1 7\nb 2\n")
+    assert own(take(pages, 9001, b"b 2\n").pages) == {"a": None, "b": 2}
+
+
+def full(pages: TargetPages, body: bytes) -> dict[str, str]:
+    """All labels of the page's first series."""
+    (page, *_) = take(pages, 1, body).pages
+    return samples_of(page)[0][0].as_dict()
+
+
+HONOR = [
+    pytest.param(
+        False, b'a{instance="x"} 1\n', {"instance": "web-1:9100", "exported_instance": "x"},
+        id="the target's word counts",
+    ),
+    pytest.param(
+        False, b'a{instance="x",exported_instance="y"} 1\n',
+        {"instance": "web-1:9100", "exported_instance": "y", "exported_exported_instance": "x"},
+        id="twice exported",
+    ),
+    pytest.param(
+        False, b'a{instance=""} 1\n', {"instance": "web-1:9100"}, id="an empty label is none"
+    ),
+    pytest.param(True, b'a{instance="x"} 1\n', {"instance": "x"}, id="the page's word counts"),
+    pytest.param(True, b'a{instance=""} 1\n', {}, id="the page takes the label away"),
+    pytest.param(True, b'a{zone=""} 1\n', {"instance": "web-1:9100"}, id="nothing to take away"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("honor", "body", "expected"), HONOR)
+def test_labels_that_target_and_page_both_have(
+    honor: bool, body: bytes, expected: dict[str, str]
+) -> None:
+    labels = full(pages_of(honor_labels=honor), body)
+    assert labels == {"__name__": "a", "job": "node", **expected}
+
+
+METRIC_RULES = [
+    pytest.param(
+        {"source_labels": ["__name__"], "target_label": "was"},
+        {"__name__": "a", "was": "a", "x": "1"},
+        id="a label is added",
+    ),
+    pytest.param(
+        {"source_labels": ["instance"], "regex": "(.*):.*", "target_label": "host"},
+        {"__name__": "a", "host": "web-1", "x": "1"},
+        id="the target's labels are seen",
+    ),
+    pytest.param({"regex": "x", "action": "labeldrop"}, {"__name__": "a"}, id="one is dropped"),
+    pytest.param(
+        {"target_label": "__name__", "replacement": "b"}, {"__name__": "b", "x": "1"}, id="renamed"
+    ),
+]
+
+
+@pytest.mark.parametrize(("rule", "expected"), METRIC_RULES)
+def test_metric_relabelling(rule: dict[str, Any], expected: dict[str, str]) -> None:
+    labels = full(pages_of(metric_relabel_configs=[rule]), b'a{x="1"} 1\n')
+    assert labels == {"job": "node", "instance": "web-1:9100", **expected}
+
+
+def test_metric_relabelling_may_take_a_target_label_away_or_replace_it() -> None:
+    drop = {"regex": "instance", "action": "labeldrop"}
+    assert full(pages_of(metric_relabel_configs=[drop]), b"a 1\n") == {
+        "__name__": "a",
+        "job": "node",
+    }
+    replace = {"target_label": "instance", "replacement": "all"}
+    labels = full(pages_of(metric_relabel_configs=[replace]), b"a 1\n")
+    assert labels["instance"] == "all"
+
+
+def test_targets_share_no_line_that_depends_on_the_target() -> None:
+    readers = Readers()
+    rule = {"source_labels": ["instance"], "regex": "(.*):.*", "target_label": "host"}
+    for address, host in (("web-1:1", "web-1"), ("web-2:1", "web-2")):
+        pages = pages_of(readers, address, metric_relabel_configs=[rule])
+        assert full(pages, b"a 1\n")["host"] == host
+
+
+def test_targets_that_share_a_reader_are_told_apart_by_honoured_labels() -> None:
+    readers = Readers()
+    rule = {"source_labels": ["__name__"], "regex": "zzz", "action": "drop"}
+    for address in ("web-1:1", "web-2:1"):
+        pages = pages_of(readers, address, honor_labels=True, metric_relabel_configs=[rule])
+        assert full(pages, b'a{instance="web-1:1"} 1\n')["instance"] == "web-1:1"
+
+
+LIMITS = [
+    pytest.param({"sample_limit": 1}, b"a 1\n", b"a 1\nb 2\n", "sample_limit", id="samples"),
+    pytest.param({"label_limit": 3}, b"a 1\n", b'a{x="1"} 1\n', "label_limit", id="labels"),
+    pytest.param(
+        {"label_name_length_limit": 8}, b'a{x="1"} 1\n', b'a{xxxxxxxxx="1"} 1\n',
+        "label_name_length_limit", id="a label name",
+    ),
+    pytest.param(
+        {"label_value_length_limit": 10}, b'a{x="1"} 1\n', b'a{x="12345678901"} 1\n',
+        "label_value_length_limit", id="a label value",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("limit", "good", "bad", "error"), LIMITS)
+def test_a_limit_fails_the_scrape(
+    limit: dict[str, Any], good: bytes, bad: bytes, error: str
+) -> None:
+    pages = pages_of(**limit)
+    assert take(pages, 1, good).reason == ""
+    scrape = take(pages, 2, bad)
+    assert scrape.reason
+    assert error in scrape.error
+    assert shown(scrape.pages)["up"] == 0
+
+
+def test_new_settings_for_the_same_target_end_the_series_they_drop() -> None:
+    readers = Readers()
+    pages = pages_of(readers)
+    take(pages, 1, b"a 1\nb 2\n")
+    drop = {"source_labels": ["__name__"], "regex": "b", "action": "drop"}
+    pages.configure(target_of(job_of(metric_relabel_configs=[drop])))
+    assert own(take(pages, 2, b"a 1\nb 2\n").pages) == {"a": 1, "b": None}
+
+
+def test_metadata_comes_when_it_is_new() -> None:
+    pages = pages_of()
+    assert take(pages, 1, b"# TYPE a gauge\na 1\n").metadata is not None
+    assert take(pages, 2, b"# TYPE a gauge\na 2\n").metadata is None
+    assert take(pages, 3, b"# TYPE a counter\na 2\n").metadata is not None
