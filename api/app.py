@@ -12,6 +12,7 @@ from api.config import ApiConfig
 from api.inventory import Inventory
 from api.keys import KeyStore
 from api.limits import limit_rate
+from api.pushmemory import PushCounters, PushMemory
 from api.respond import map_errors
 from api.templates import Templates
 from fleetpulse.promql.result import QueryEngine
@@ -49,8 +50,8 @@ def create_app(
     limit_rate(app, config, observe.OPEN_ENDPOINTS)
     app.before_request(gate.authorize)
 
-    memory = push.PushMemory(config.push.remembered_batches)
-    receiver = push.PushReceiver(config.push, writer, memory, push.PushCounters(registry), now)
+    memory = PushMemory(config.push.remembered_batches)
+    receiver = push.PushReceiver(config.push, writer, memory, PushCounters(registry), now)
     inventory = Inventory(
         engine, reader, config.servers, config.push.servers, memory.address, config.query.timeout
     )

@@ -16,6 +16,8 @@ from api.respond import dumps
 from fleetpulse.model import Labels
 from fleetpulse.promql.result import Matrix, Scalar, String, Vector
 
+_END = '"],'
+
 
 def data_json(data: Scalar | String | Vector | Matrix) -> str:
     """The `data` member of an answer to query and query_range."""
@@ -41,28 +43,30 @@ def _vector(data: Vector) -> str:
 def _matrix(data: Matrix) -> str:
     rows = []
     times_ms: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
-    times: Sequence[str] = ()
+    marks: Sequence[str] = ()
     for series in data.series:
         # The series of a range query mostly share their times: written once, used for all.
         if series.times_ms is not times_ms and not np.array_equal(series.times_ms, times_ms):
-            times = [seconds(at) for at in series.times_ms.tolist()]
+            marks = [f'{_END}[{seconds(at)},"' for at in series.times_ms.tolist()]
         times_ms = series.times_ms
         rows.append(f'{{"metric":{labels_json(series.labels)},"values":[')
-        rows.append(_pairs(times, series.values))
+        rows.append(_pairs(marks, series.values))
         rows.append("]},")
     if rows:
         rows[-1] = "]}"
     return "".join(rows)
 
 
-def _pairs(times: Sequence[str], values: NDArray[np.float64]) -> str:
+def _pairs(marks: Sequence[str], values: NDArray[np.float64]) -> str:
+    """`[time,"value"],…`. A mark is a time with what ends the pair before it."""
     if not len(values):
         return ""
-    if _is_plain(values):
-        inner = '"],['.join(map('%s,"%r'.__mod__, zip(times, values.tolist(), strict=True)))
-        return f'[{inner}"]'.replace('.0"', '"')
-    inner = '"],['.join(map('%s,"%s'.__mod__, zip(times, _value_texts(values), strict=True)))
-    return f'[{inner}"]'
+    plain = _is_plain(values)
+    parts = [""] * (2 * len(values))
+    parts[::2] = marks
+    parts[1::2] = map(repr, values.tolist()) if plain else _value_texts(values)
+    text = "".join(parts)[len(_END) :] + '"]'
+    return text.replace('.0"', '"') if plain else text
 
 
 def _is_plain(values: NDArray[np.float64]) -> bool:

@@ -197,9 +197,18 @@ class KeyStore:
                 stream.flush()
                 os.fsync(stream.fileno())
             os.replace(temporary, self._path)
+            _sync_folder(self._path.parent)  # a revoked key must not come back with the power
         except BaseException:
-            os.unlink(temporary)
+            Path(temporary).unlink(missing_ok=True)
             raise
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _digest(plaintext: str) -> str:

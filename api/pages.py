@@ -14,7 +14,7 @@ from fleetpulse.model import METRIC_NAME, Labels, Layout, Page
 PUSH_JOB = "push"
 UP = Labels.of({METRIC_NAME: "up"})
 RECEIVED = Labels.of({METRIC_NAME: "fleetpulse_push_received_timestamp_seconds"})
-_OWN = (UP, RECEIVED)
+OWN = (UP, RECEIVED)
 
 Number = TypeVar("Number", int, float)
 
@@ -80,14 +80,14 @@ def _taken(numbers: "array[Number]", keep: Sequence[int] | None) -> "array[Numbe
 
 def _make_shape(lines: tuple[Labels, ...], taken: frozenset[str]) -> _Shape:
     """Lines as they are stored: none that this program writes itself, and each once, the last."""
-    last = {_renamed(line, taken): index for index, line in enumerate(lines)}
-    for own in _OWN:
+    last = {renamed(line, taken): index for index, line in enumerate(lines)}
+    for own in OWN:
         last.pop(own, None)
     keep = None if len(last) == len(lines) else tuple(last.values())
-    return _Shape(Layout((*last, *_OWN)), keep)
+    return _Shape(Layout((*last, *OWN)), keep)
 
 
-def _renamed(line: Labels, taken: frozenset[str]) -> Labels:
+def renamed(line: Labels, taken: frozenset[str]) -> Labels:
     """Prometheus' way with a page that has labels of its target: they get an exported_ before.
 
     So that no sender can write under another server's name.

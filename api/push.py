@@ -1,14 +1,11 @@
 """POST /api/v1/metrics: samples from hosts that cannot be reached."""
 
-import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from flask import Blueprint, Request, Response, request
-from prometheus_client import CollectorRegistry, Counter
 
 from api import params
 from api.auth import caller
@@ -16,79 +13,13 @@ from api.body import read_body
 from api.config import PushConfig, PushServer
 from api.pages import PageMaker
 from api.pushed import Batch, Faults, TimeBounds, load_json, read_json, read_text
+from api.pushmemory import PushCounters, PushMemory
 from api.respond import Refusal, bad_data, plain
-from fleetpulse.model import Metadata
+from api.textpages import Pushed, TextPages
 from fleetpulse.storage.base import SampleWriter
 
 _OPENMETRICS = "application/openmetrics-text"
 _MAX_BATCH_ID = 200
-
-
-class PushMemory:
-    """What is remembered of each server's pushes. In memory, bounded, safe from any thread.
-
-    A batch that comes again after a restart of the API is stored again: the same series at the
-    same times, which is the same samples.
-    """
-
-    def __init__(self, batches: int) -> None:
-        self._lock = threading.Lock()
-        self._most = batches
-        self._batches: dict[str, OrderedDict[str, int]] = {}
-        self._addresses: dict[str, str] = {}
-        self._metadata: dict[str, Mapping[str, Metadata]] = {}
-
-    def seen(self, server: str, batch_id: str) -> int | None:
-        """How many samples of the batch were stored, if it was."""
-        with self._lock:
-            return self._batches.get(server, OrderedDict[str, int]()).get(batch_id)
-
-    def remember(self, server: str, batch_id: str, samples: int) -> None:
-        if not batch_id:
-            return
-        with self._lock:
-            batches = self._batches.setdefault(server, OrderedDict())
-            batches[batch_id] = samples
-            if len(batches) > self._most:
-                batches.popitem(last=False)
-
-    def address(self, server: str) -> str:
-        """Where the server's last push came from, or an empty text."""
-        with self._lock:
-            return self._addresses.get(server, "")
-
-    def came_from(self, server: str, address: str) -> None:
-        with self._lock:
-            self._addresses[server] = address
-
-    def is_news(self, server: str, metadata: Mapping[str, Metadata]) -> bool:
-        """Whether metadata says anything that the server's last page did not."""
-        with self._lock:
-            return bool(metadata) and self._metadata.get(server) != metadata
-
-    def described(self, server: str, metadata: Mapping[str, Metadata]) -> None:
-        with self._lock:
-            self._metadata[server] = metadata
-
-
-class PushCounters:
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self.samples = Counter(
-            "fleetpulse_api_push_samples_total",
-            "Pushed samples by what became of them.",
-            ["result"],
-            registry=registry,
-        )
-        self.batches = Counter(
-            "fleetpulse_api_push_batches_total",
-            "Pushed batches by what became of them.",
-            ["result"],
-            registry=registry,
-        )
-        for result in ("accepted", "rejected", "duplicate"):
-            self.samples.labels(result)
-        for result in ("stored", "duplicate"):
-            self.batches.labels(result)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +44,7 @@ class PushReceiver:
         self._config, self._writer, self._now = config, writer, now
         self._memory, self._counters = memory, counters
         self._servers = {server.name: server for server in config.servers}
-        self._maker = PageMaker()
+        self._maker, self._texts = PageMaker(), TextPages()
 
     def receive(self, req: Request) -> Response:
         """Refusal or StorageError where nothing was stored."""
@@ -124,19 +55,19 @@ class PushReceiver:
         received = self._now()
         faults = Faults()
         if _is_json(req, body):
-            push, batch = self._read_json(req, body, received, faults)
+            push, pushed = self._read_json(req, body, received, faults)
         else:
-            push, batch = self._read_text(req, body, received, faults)
+            push, pushed = self._read_text(req, body, received, faults)
         self._memory.came_from(push.server.name, req.remote_addr or "")
-        if batch is None:
+        if pushed is None:
             return self._duplicate(push)
-        self._store(push, batch, received)
+        self._store(push, pushed)
         self._counters.samples.labels("rejected").inc(faults.count)
-        return _told(len(batch.lines), faults, 0)
+        return _told(pushed.accepted, faults, 0)
 
     def _read_json(
         self, req: Request, body: bytes, received: float, faults: Faults
-    ) -> tuple[_Push, Batch | None]:
+    ) -> tuple[_Push, Pushed | None]:
         document = load_json(body)
         push = self._push(req, document)
         if self._memory.seen(push.server.name, push.batch_id) is not None:
@@ -145,20 +76,28 @@ class PushReceiver:
         if not isinstance(samples, list):
             raise bad_data('samples: must be a list of {"name":…,"labels":{…},"value":…}')
         self._check_count(len(samples))
-        return push, read_json(samples, round(received * 1000), self._bounds(received), faults)
+        batch = read_json(samples, round(received * 1000), self._bounds(received), faults)
+        return push, self._pushed(push, batch, received)
 
     def _read_text(
         self, req: Request, body: bytes, received: float, faults: Faults
-    ) -> tuple[_Push, Batch | None]:
+    ) -> tuple[_Push, Pushed | None]:
         push = self._push(req, {})
         if self._memory.seen(push.server.name, push.batch_id) is not None:
             return push, None
         bounds = self._bounds(received)
         at_ms = _page_time(req, round(received * 1000), bounds)
         openmetrics = req.mimetype == _OPENMETRICS
-        batch = read_text(body, at_ms, openmetrics=openmetrics, bounds=bounds, faults=faults)
-        self._check_count(len(batch.lines))
-        return push, batch
+        pushed = self._texts.read(push.server, body, at_ms, received, openmetrics=openmetrics)
+        if pushed is None:
+            batch = read_text(body, at_ms, openmetrics=openmetrics, bounds=bounds, faults=faults)
+            pushed = self._pushed(push, batch, received)
+        self._check_count(pushed.accepted)
+        return push, pushed
+
+    def _pushed(self, push: _Push, batch: Batch, received: float) -> Pushed:
+        pages = self._maker.pages(push.server, batch, received)
+        return Pushed(pages, batch.metadata, len(batch.lines))
 
     def _push(self, req: Request, document: Mapping[str, Any]) -> _Push:
         """Who pushes which batch: from the query string or the document, or by the key."""
@@ -193,15 +132,15 @@ class PushReceiver:
                 413, f"{count} samples; send at most {self._config.max_samples} at a time"
             )
 
-    def _store(self, push: _Push, batch: Batch, received: float) -> None:
+    def _store(self, push: _Push, pushed: Pushed) -> None:
         name = push.server.name
-        self._writer.write(self._maker.pages(push.server, batch, received))
-        if self._memory.is_news(name, batch.metadata):
-            self._writer.describe(batch.metadata)
-            self._memory.described(name, batch.metadata)
-        self._memory.remember(name, push.batch_id, len(batch.lines))
+        self._writer.write(pushed.pages)
+        if self._memory.is_news(name, pushed.metadata):
+            self._writer.describe(pushed.metadata)
+            self._memory.described(name, pushed.metadata)
+        self._memory.remember(name, push.batch_id, pushed.accepted)
         self._counters.batches.labels("stored").inc()
-        self._counters.samples.labels("accepted").inc(len(batch.lines))
+        self._counters.samples.labels("accepted").inc(pushed.accepted)
 
     def _duplicate(self, push: _Push) -> Response:
         samples = self._memory.seen(push.server.name, push.batch_id) or 0

@@ -142,6 +142,8 @@ HOSTS = [
     pytest.param({}, "[::1]:8080", 200, id="IPv6"),
     pytest.param({}, "evil.example:8080", 403, id="a foreign name, bound to 127.0.0.1"),
     pytest.param({}, "127.0.0.1.evil.example", 403, id="a name that only starts well"),
+    pytest.param({}, "[::1", 403, id="no name at all"),
+    pytest.param({}, "", 403, id="nothing"),
     pytest.param({"allowed_hosts": ["mon.example"]}, "MON.example:80", 200, id="an allowed name"),
     pytest.param({"allowed_hosts": ["mon.example"]}, "localhost", 403, id="then no other"),
 ]
@@ -158,6 +160,7 @@ def test_the_host_header_is_checked(
 ORIGINS = [
     pytest.param([], "http://localhost", 200, None, id="the API's own pages"),
     pytest.param([], "https://evil.example", 403, None, id="foreign pages"),
+    pytest.param([], "http://[", 403, None, id="garbage"),
     pytest.param([], "null", 403, None, id="a page of nowhere"),
     pytest.param(["https://d.example"], "https://d.example", 200, "https://d.example", id="named"),
     pytest.param(["https://d.example"], "http://d.example", 403, None, id="another scheme"),

@@ -75,9 +75,10 @@ class Drain:
 
     def finish(self, seconds: float) -> None:
         """A last try for so many seconds. What is left stays in the spool."""
+        deadline = self._clock() + seconds
         if self._working.acquire(timeout=seconds):
             try:
-                self._empty(deadline=self._clock() + seconds)
+                self._empty(deadline)
             finally:
                 self._working.release()
 
