@@ -117,13 +117,14 @@ class KeyStore:
         entries = sorted(self._current().values(), key=lambda entry: (entry.created, entry.id))
         return [entry.info() for entry in entries]
 
-    def revoke(self, key_id: str) -> KeyInfo:
-        """Ends a key now, in every process. KeyError where there is none of that id."""
+    def revoke(self, key_id: str) -> KeyInfo | None:
+        """Ends a key now, in every process; the key, or None where there is none of that id."""
         with self._changing() as entries:
-            entry = entries[key_id]
+            entry = entries.get(key_id)
+            if entry is None:
+                return None
             if entry.revoked is None:
-                entry = entry.model_copy(update={"revoked": self._now()})
-            entries[key_id] = entry
+                entry = entries[key_id] = entry.model_copy(update={"revoked": self._now()})
         return entry.info()
 
     def authenticate(self, plaintext: str) -> KeyInfo | None:

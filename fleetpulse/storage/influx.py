@@ -139,9 +139,10 @@ class InfluxWriter:
             if self._closed:
                 return
             self._closed = True
-        deadline = time.monotonic() + STOP_DEADLINE
-        self._loop.stop()
-        self._drain.finish(max(0.0, deadline - time.monotonic()))
+        if self._started:
+            deadline = time.monotonic() + STOP_DEADLINE
+            self._loop.stop()
+            self._drain.finish(max(0.0, deadline - time.monotonic()))
         self._spool.close()
         if self._post is not None:
             self._post.close()
