@@ -6,6 +6,7 @@ do not all come at once, and come at the same times after a restart.
 
 import hashlib
 import heapq
+import itertools
 import logging
 import threading
 import time
@@ -82,7 +83,8 @@ class Timetable:
         self._on_missed = on_missed
         self._now = now
         self._changed = threading.Condition()
-        self._due: list[tuple[int, str, _Entry]] = []  # a heap; the key parts equal times
+        self._due: list[tuple[int, int, _Entry]] = []  # a heap; a number parts equal times
+        self._numbers = itertools.count()
         self._entries: dict[str, _Entry] = {}
         self._stopping = False
 
@@ -115,7 +117,7 @@ class Timetable:
                 thread.join(max(0.0, deadline - time.monotonic()))
 
     def _push(self, entry: _Entry, slot: int) -> None:
-        heapq.heappush(self._due, (slot, entry.key, entry))
+        heapq.heappush(self._due, (slot, next(self._numbers), entry))
         self._changed.notify_all()
 
     def _now_ms(self) -> int:
@@ -136,7 +138,7 @@ class Timetable:
             while not self._stopping:
                 wait = _LONGEST_SLEEP
                 if self._due:
-                    slot, key, entry = self._due[0]
+                    slot, number, entry = self._due[0]
                     now = self._now_ms()
                     if entry.removed:
                         heapq.heappop(self._due)
@@ -146,7 +148,7 @@ class Timetable:
                         entry.running = True
                         return slot, entry
                     if entry.slots.is_far(slot, now):
-                        new = (entry.slots.next_after(now), key, entry)
+                        new = (entry.slots.next_after(now), number, entry)
                         heapq.heapreplace(self._due, new)
                         continue
                     wait = min(wait, (slot - now) / 1000)

@@ -68,10 +68,8 @@ def tokens(text: str) -> Iterator[Token]:
 
 def _action(text: str, at: int, line: int) -> tuple[list[Token], int, bool]:
     """The action's tokens (none for a comment), where it ends, and whether it trims after."""
-    after_space = at
-    while text[after_space : after_space + 1] in tuple(_SPACES):
-        after_space += 1
-    comment = _COMMENT.match(text, after_space)
+    # A comment begins right behind the delimiter, or behind the blank that its trim mark needs.
+    comment = _COMMENT.match(text, at + (text[at - 1] == "-"))
     if comment is not None:
         end, trim = _close(text, comment.end())
         if end < 0:
@@ -111,6 +109,8 @@ def _token(text: str, at: int, line: int, spaced: bool) -> tuple[Token, int]:
             return _made(name, match[0], line, spaced), match.end()
     if text[at] in "\"`'":
         raise TemplateError(line, "unterminated quoted string")
+    if text.startswith("/*", at):
+        raise TemplateError(line, "a comment begins right at {{/* and ends at */}}")
     raise TemplateError(line, f"unrecognized character in action: {text[at]!r}")
 
 
