@@ -42,12 +42,16 @@ class Verdict(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """text is for the log; retry_after in seconds; rejected counts samples of a page sent."""
+    """text is for the log; retry_after in seconds; rejected counts samples of a page sent.
+
+    paced: the API only asks for a slower pace, as it will when many pages come at once.
+    """
 
     verdict: Verdict
     text: str = ""
     retry_after: float | None = None
     rejected: int = 0
+    paced: bool = False
 
 
 class Post(Protocol):
@@ -135,7 +139,7 @@ def judge(status: int, headers: Mapping[str, str], body: bytes, now: float) -> A
         return Answer(Verdict.REFUSED, f"HTTP {status}: {_excerpt(body)}")
     text = "; ".join(filter(None, (_MENDS.get(status), _excerpt(body))))
     wait = retry_after(headers.get("Retry-After", ""), now)
-    return Answer(Verdict.LATER, f"HTTP {status}: {text}", wait)
+    return Answer(Verdict.LATER, f"HTTP {status}: {text}", wait, paced=status == 429)
 
 
 def retry_after(value: str, now: float) -> float | None:

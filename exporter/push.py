@@ -90,6 +90,7 @@ class Pusher:
         self._render, self._post, self._open_spool = render, post, open_spool
         self.refused_path, self._now = refused_path, now
         self._backoff = backoff or Backoff()
+        self._put_offs = 0  # since the last page that got through
         self._maker = Periodic("push-make", self.make, interval)
         self._sender = threading.Thread(target=self._send_loop, name="push-send", daemon=True)
         self._wake, self._stopping = threading.Event(), threading.Event()
@@ -156,8 +157,7 @@ class Pusher:
             if answer.verdict in (Verdict.SENT, Verdict.REFUSED):
                 spool.ack([number])
             if answer.verdict is Verdict.LATER:
-                self.stats.failed += 1
-                self._tell(answer.text)
+                self._put_off(answer)
                 return self._backoff.next(answer.retry_after)
         return None
 
@@ -170,6 +170,7 @@ class Pusher:
             answer = self._post.send(page.batch_id, page.at, page.body)
         if answer.verdict is not Verdict.LATER:
             self._backoff.reset()
+            self._put_offs = 0
             self._tell("")
         if answer.verdict is Verdict.SENT:
             self._sent(answer)
@@ -177,7 +178,16 @@ class Pusher:
             self._refused(payload, answer)
         return answer
 
+    def _put_off(self, answer: Answer) -> None:
+        self.stats.failed += 1
+        self._put_offs += 1
+        # After an outage the API sets the pace, page by page; that alone is no trouble.
+        if not answer.paced or self._put_offs > 1:
+            self._tell(answer.text)
+
     def _sent(self, answer: Answer) -> None:
+        if answer.rejected and not self.stats.rejected_samples:
+            log.warning("the API left %d samples out of a page; told once", answer.rejected)
         self.stats.sent += 1
         self.stats.rejected_samples += answer.rejected
         self.stats.last_success = self._now()

@@ -26,11 +26,12 @@ from exporter.collectors.base import Host, NoDataError
 from exporter.collectors.conntrack import ConntrackCollector
 from exporter.collectors.pressure import PressureCollector
 from exporter.collectors.table import COLLECTORS
+from exporter.collectors.time import TimeCollector
 from exporter.config import COLLECTOR_NAMES, ExporterConfig
 from exporter.page import registry_of, render
 from exporter.registry import Registry
 from fleetpulse.model import MetricFamily
-from tests.exporter_fakes import DATA, HOST, collectors, statvfs, values
+from tests.exporter_fakes import DATA, HOST, berlin, collectors, statvfs, values
 from tests.support import wait_for
 
 GOLDEN = DATA / "page.prom"
@@ -231,6 +232,12 @@ def test_a_host_without_the_subsystem_has_no_data(tmp_path: Path) -> None:
     for collector in (PressureCollector(host), ConntrackCollector(host)):
         with pytest.raises(NoDataError):
             list(collector.collect())
+
+
+def test_the_time_is_told_where_the_clocks_source_is_hidden(tmp_path: Path) -> None:
+    found = seen(TimeCollector(Host(sysfs=tmp_path), lambda: 5.0, berlin).collect())
+    assert found["node_time_seconds"] == 5.0
+    assert found['node_time_zone_offset_seconds{time_zone="CET"}'] == 3600
 
 
 def test_mounts_are_the_first_process_or_else_our_own(tmp_path: Path) -> None:

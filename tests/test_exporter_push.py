@@ -154,6 +154,19 @@ def test_trouble_is_logged_when_it_changes(make: Make, caplog: pytest.LogCapture
     ]
 
 
+def test_being_asked_to_slow_down_is_no_trouble_unless_it_lasts(make: Make) -> None:
+    slow = Answer(Verdict.LATER, "HTTP 429: slow down", 7.0, paced=True)
+    pusher = make(FakePost([slow, Answer(Verdict.SENT), slow, slow]))
+    pusher.make()
+    pusher.make()
+    assert pusher.send_waiting() == 7.0
+    assert pusher.trouble == ""
+    pusher.send_waiting()
+    assert (pusher.waiting, pusher.trouble) == (1, "")
+    pusher.send_waiting()
+    assert pusher.trouble == "HTTP 429: slow down"
+
+
 def test_a_page_that_cannot_be_kept_is_counted(
     make: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
