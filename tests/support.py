@@ -1,7 +1,9 @@
 """What several tests share: real processes on free ports, and servers that stand for the world."""
 
+import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -14,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+import pytest
 import requests
 
 ROOT = Path(__file__).parents[1]
@@ -89,10 +92,8 @@ class Process:
     def kill(self) -> None:
         """kill -9, with all processes it has forked."""
         if self._process is not None:
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
             self._process.wait(10)
 
     def __enter__(self) -> Self:
@@ -124,6 +125,13 @@ def wait_ready(url: str, process: Process) -> str:
     return wait_for(f"{url} ready", look)
 
 
+def needs(*programs: str) -> pytest.MarkDecorator:
+    """Skips a test, with the reason, where a peer program is not installed."""
+    missing = [program for program in programs if shutil.which(program) is None]
+    reason = f"not installed: {', '.join(missing)} (Debian has a package of it)"
+    return pytest.mark.skipif(bool(missing), reason=reason)
+
+
 class Receiver:
     """An HTTP server that keeps what is posted to it, and answers as it is told.
 
@@ -147,7 +155,7 @@ class Receiver:
                 self.end_headers()
                 self.wfile.write(b"ok")
 
-            def log_message(self, format: str, *args: object) -> None:
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
                 """Nothing: the test looks at bodies."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

@@ -1,0 +1,142 @@
+"""Roles as processes: reload by signal and by file, what they refuse, bad surroundings."""
+
+import json
+import os
+import re
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from tests.support import ROOT, Process, free_port, wait_for, wait_ready
+
+pytestmark = pytest.mark.integration
+
+LISTENING = ["exporter", "scraper", "api", "rules", "bridge"]
+_SUCCESSFUL = re.compile(r"^fleetpulse_config_last_reload_successful ([01])", re.MULTILINE)
+
+
+class Role:
+    """One role with a configuration file of its own."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.folder, self.name = folder, name
+        self.listen = f"127.0.0.1:{free_port()}"
+        self.url = f"http://{self.listen}"
+        self.file = folder / "fleetpulse.yml"
+        self.write({})
+        arguments = [name, "--config", str(self.file), "--data-dir", str(folder / "data")]
+        self.process = Process(arguments, folder / "log")
+
+    def write(self, more: dict[str, Any]) -> None:
+        # In one step: the watch must not see half a file.
+        new = self.file.with_suffix(".new")
+        new.write_text(json.dumps({self.name: {"listen": self.listen, **more}}))
+        new.replace(self.file)
+
+    def start(self) -> str:
+        self.process.start()
+        return wait_ready(self.url, self.process)
+
+    def reload_state(self) -> str:
+        """1 or 0 as the role's metrics have it; empty while its server changes hands."""
+        try:
+            page = requests.get(f"{self.url}/metrics", timeout=5).text
+        except requests.RequestException:
+            return ""
+        found = _SUCCESSFUL.search(page)
+        return found[1] if found else ""
+
+
+@pytest.fixture(params=LISTENING)
+def role(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Role]:
+    role = Role(tmp_path, request.param)
+    yield role
+    role.process.kill()
+
+
+def test_a_bad_reload_is_told_and_a_good_one_mends_it(role: Role) -> None:
+    role.start()
+    assert role.reload_state() == "1"
+    role.write({"no_such_key": 1})  # seen by the watch
+    wait_for("the refusal", lambda: role.reload_state() == "0")
+    assert "no_such_key: no such key" in role.process.output()
+    assert requests.get(f"{role.url}/-/ready", timeout=5).status_code == 200
+    role.write({})
+    os.kill(role.process.pid, signal.SIGHUP)
+    wait_for("the mended file", lambda: role.reload_state() == "1")
+    assert role.process.stop() == 0
+
+
+def test_a_port_in_use_is_one_line_and_exit_code_2(role: Role, tmp_path: Path) -> None:
+    role.start()
+    arguments = [role.name, "--listen", role.listen, "--data-dir", str(tmp_path / "other")]
+    second = Process(arguments, tmp_path / "second.log").start()
+    wait_for("the end", lambda: second.poll() is not None)
+    assert second.poll() == 2
+    assert f"cannot listen on {role.listen}" in second.output()
+    assert "Traceback" not in second.output()
+
+
+def fleetpulse(*arguments: str, cwd: Path = ROOT) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "fleetpulse_cli.main", *arguments],
+        cwd=cwd, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LISTENING)
+def test_a_data_folder_that_is_a_file(name: str, tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("")
+    done = fleetpulse(name, "--data-dir", str(tmp_path / "data"), "--listen", "127.0.0.1:0")
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "cannot write to the data folder" in line
+    assert "--data-dir" in line
+
+
+def test_the_api_does_not_start_on_a_network_without_keys(tmp_path: Path) -> None:
+    data = str(tmp_path / "data")
+    done = fleetpulse("api", "--listen", f"0.0.0.0:{free_port()}", "--data-dir", data)
+    assert done.returncode == 2
+    assert "fleetpulse keys create" in done.stderr
+
+
+def test_keys_are_made_listed_and_revoked(tmp_path: Path) -> None:
+    data = ["--data-dir", str(tmp_path / "data")]
+    made = fleetpulse("keys", "create", "--scope", "push", "--server", "web-1", *data)
+    secret = made.stdout.strip()
+    key_id = secret.split("_")[1]
+    listed = fleetpulse("keys", "list", *data).stdout
+    assert key_id in listed
+    assert "web-1" in listed
+    assert secret not in listed
+    stored = (tmp_path / "data" / "keys" / "keys.json").read_text()
+    assert secret.split("_")[2] not in stored
+    assert fleetpulse("keys", "revoke", key_id, *data).returncode == 0
+    assert fleetpulse("keys", "revoke", "nothere", *data).returncode == 2
+    mode = (tmp_path / "data" / "keys" / "keys.json").stat().st_mode
+    assert stat.S_IMODE(mode) == 0o600
+
+
+def test_rules_once_prints_what_fires(tmp_path: Path) -> None:
+    rule = {"alert": "Always", "expr": "vector(1)", "labels": {"a": "b"}}
+    (tmp_path / "r.yml").write_text(json.dumps({"groups": [{"name": "g", "rules": [rule]}]}))
+    config = {"rules": {"shipped": False, "rule_files": ["r.yml"]}}
+    (tmp_path / "fleetpulse.yml").write_text(json.dumps(config))
+    done = fleetpulse("rules", "--once", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert 'alertname="Always"' in done.stdout
+
+
+def test_push_without_a_key_file_says_what_is_missing(tmp_path: Path) -> None:
+    done = fleetpulse("exporter", "--push", "http://127.0.0.1:1", "--data-dir", str(tmp_path))
+    assert done.returncode == 2
+    assert "--key-file" in done.stderr
