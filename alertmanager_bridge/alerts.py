@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cmp_to_key
 from typing import Any
 
 from fleetpulse.model import Labels
@@ -91,12 +92,31 @@ def _overlap(old: StoredAlert, new: StoredAlert) -> bool:
     return old.starts_at < new.ends_at < old.ends_at or old.starts_at < new.starts_at < old.ends_at
 
 
+def _compare(a: Labels, b: Labels) -> int:
+    """Alertmanager's order of label sets: smaller sets first, then by the first difference.
+
+    Where one set has a label that the other lacks, the one that lacks it comes first.
+    """
+    if len(a) != len(b):
+        return len(a) - len(b)
+    for (name, value), (other_name, other_value) in zip(a, b, strict=True):
+        if name != other_name:
+            return 1 if name < other_name else -1
+        if value != other_value:
+            return -1 if value < other_value else 1
+    return 0
+
+
+label_order = cmp_to_key(_compare)
+
+
 def in_order(alerts: Iterable[StoredAlert]) -> list[StoredAlert]:
     """Alerts by job, then instance (those without come last), then all labels."""
 
     def key(alert: StoredAlert) -> tuple[Any, ...]:
         labels = dict(alert.labels)
         job, instance = labels.get("job"), labels.get("instance")
-        return (job is None, job or "", instance is None, instance or "", alert.labels)
+        order = label_order(alert.labels)
+        return (job is None, job or "", instance is None, instance or "", order)
 
     return sorted(alerts, key=key)

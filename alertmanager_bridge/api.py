@@ -8,9 +8,10 @@ from typing import Any
 from flask import Blueprint, jsonify, request
 from flask.typing import ResponseReturnValue
 
-from alertmanager_bridge.alerts import StoredAlert, in_order
+from alertmanager_bridge.alerts import StoredAlert, in_order, label_order
 from alertmanager_bridge.amconfig import redacted
 from alertmanager_bridge.bridge import AlertStatus, Bridge
+from alertmanager_bridge.dispatch import Group
 from alertmanager_bridge.guard import failure
 from alertmanager_bridge.ingest import read_alerts
 from alertmanager_bridge.matching import LabelFilter, parse_matcher
@@ -89,6 +90,10 @@ def alert_json(alert: StoredAlert, status: AlertStatus, receivers: Sequence[str]
     }
 
 
+def _group_order(group: Group) -> tuple[Any, str]:
+    return label_order(group.labels), group.route.receiver
+
+
 def blueprint(bridge: Bridge) -> Blueprint:
     bp = Blueprint("alerts", __name__)
     started = bridge.now()
@@ -121,7 +126,7 @@ def blueprint(bridge: Bridge) -> Blueprint:
     @bp.get("/alerts/groups")
     def get_groups() -> ResponseReturnValue:
         query, now, found = AlertQuery(), bridge.now(), []
-        for group in bridge.groups():
+        for group in sorted(bridge.groups(), key=_group_order):
             if not query.wants_receiver([group.route.receiver]):
                 continue
             alerts = [
@@ -130,12 +135,9 @@ def blueprint(bridge: Bridge) -> Blueprint:
                 if not alert.resolved(now) and query.wants(alert, status := bridge.status_of(alert))
             ]
             if alerts:
-                receiver = {"name": group.route.receiver}
-                labels = dict(group.labels)
+                receiver, labels = {"name": group.route.receiver}, dict(group.labels)
                 found.append({"alerts": alerts, "labels": labels, "receiver": receiver})
-        return jsonify(
-            sorted(found, key=lambda one: (*one["labels"].items(), ("", one["receiver"]["name"])))
-        )
+        return jsonify(found)
 
     @bp.get("/receivers")
     def get_receivers() -> ResponseReturnValue:

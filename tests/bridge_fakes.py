@@ -12,8 +12,8 @@ from alertmanager_bridge.amconfig import AlertmanagerFile, parse_amconfig
 from alertmanager_bridge.bridge import Bridge
 from alertmanager_bridge.config import BridgeConfig
 from alertmanager_bridge.payload import build_payload
-from alertmanager_bridge.receivers.base import Message
-from alertmanager_bridge.receivers.build import Integration
+from alertmanager_bridge.receivers.base import Message, Notifier
+from alertmanager_bridge.receivers.build import Integration, build_integrations
 from fleetpulse.model import Labels
 
 START = 1_700_000_000.0
@@ -177,3 +177,10 @@ def make_certificate(
         check=True, capture_output=True, timeout=30,
     )  # fmt: skip
     return cert, key
+
+
+def built(yaml: str, head: str = "") -> Notifier:
+    """The only notifier of a receiver that is written in YAML."""
+    text = f"{head}\nroute: {{receiver: ops}}\nreceivers:\n- name: ops\n  {yaml}\n"
+    ((only,),) = build_integrations(amfile(text)).values()
+    return only.notifier

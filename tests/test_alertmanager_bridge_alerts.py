@@ -70,6 +70,19 @@ def test_alerts_stand_in_the_order_of_job_and_instance() -> None:
     assert in_order(alerts) == [alerts[3], alerts[2], alerts[1], alerts[0]]
 
 
+ORDERS = [
+    pytest.param([{"z": "1"}, {"a": "1", "b": "1"}], id="fewer labels first"),
+    pytest.param([{"a": "1", "b": "1"}, {"a": "1", "b": "2"}], id="by value"),
+    pytest.param([{"a": "1", "c": "1"}, {"a": "1", "b": "9"}], id="who lacks b comes first"),
+]
+
+
+@pytest.mark.parametrize("labels", ORDERS)
+def test_alerts_without_job_stand_in_alertmanagers_order(labels: list[dict[str, str]]) -> None:
+    alerts = [StoredAlert(Labels.of(each), Labels.of(), 0, 1, 0) for each in labels]
+    assert in_order(reversed(alerts)) == in_order(alerts) == alerts
+
+
 TIMES = [
     pytest.param({}, (NOW, NOW + 300, True), id="no times: now, until the time-out"),
     pytest.param({"startsAt": "1970-01-01T00:10:00Z"}, (600, NOW + 300, True), id="start only"),
