@@ -1,4 +1,4 @@
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,9 +15,11 @@ class Store:
         self.batches: list[int] = []
         self.failures: list[SendError] = []
         self.most = 10**9
+        self.when_asked: Callable[[], None] = lambda: None
 
     def __call__(self, lines: bytes, timeout: float) -> None:
         self.batches.append(lines.count(b"\n"))
+        self.when_asked()
         if self.failures:
             raise self.failures.pop(0)
         if b"bad" in lines or self.batches[-1] > self.most:
@@ -161,6 +163,17 @@ def test_finish_does_not_wait_for_the_back_off_but_ends_in_time(bench: Bench) ->
     assert bench.store.taken == []
     bench.drain.finish(5.0)
     assert bench.store.taken == [b"a"]
+
+
+def test_an_interrupted_turn_ends_after_its_batch(bench: Bench) -> None:
+    bench.put(*(f"a{index}" for index in range(10)))
+    bench.put("b")
+    bench.store.when_asked = bench.drain.interrupt
+    bench.drain.turn()
+    bench.drain.turn()
+    assert (bench.store.batches, len(bench.spool)) == ([10], 1)
+    bench.drain.finish(5.0)
+    assert bench.store.batches == [10, 1]
 
 
 def test_what_is_left_is_sent_after_a_restart(tmp_path: Path) -> None:

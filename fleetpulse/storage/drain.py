@@ -64,6 +64,11 @@ class Drain:
         self._batch_size, self._timeout, self._clock = batch_size, timeout, clock
         self._working = threading.Lock()
         self._failures, self._not_before = 0, 0.0
+        self._interrupted = False
+
+    def interrupt(self) -> None:
+        """Ends a turn() under way after its present batch; there are no turns after this."""
+        self._interrupted = True
 
     def turn(self) -> None:
         """Sends everything there is, unless a failure is so fresh that it is better to wait."""
@@ -84,7 +89,7 @@ class Drain:
 
     def _empty(self, deadline: float | None) -> None:
         try:
-            while self._send_some(deadline):
+            while not (self._interrupted and deadline is None) and self._send_some(deadline):
                 if self._failures:
                     log.info("the store takes samples again")
                 self._failures, self._not_before = 0, 0.0

@@ -141,6 +141,7 @@ class InfluxWriter:
             self._closed = True
         if self._started:
             deadline = time.monotonic() + STOP_DEADLINE
+            self._drain.interrupt()
             self._loop.stop()
             self._drain.finish(max(0.0, deadline - time.monotonic()))
         self._spool.close()
