@@ -31,16 +31,16 @@ _ROW = re.compile(r"(?P<name>[\w:]*)(?:\{(?P<labels>.*)\})?\s+(?P<values>[^}]*)"
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
 
 
-def context(steps: int = 1, *, is_range: bool | None = None, step_ms: int = 60_000) -> EvalContext:
-    """An evaluation from time 0 on. With one step it is an instant query unless told otherwise."""
+def context(steps: int = 1, *, max_samples: int = 10**9) -> EvalContext:
+    """An evaluation from time 0 on, a minute a step. With one step it is an instant query."""
     return EvalContext(
-        steps_ms=np.arange(steps, dtype=np.int64) * step_ms,
-        step_ms=step_ms,
+        steps_ms=np.arange(steps, dtype=np.int64) * 60_000,
+        step_ms=60_000,
         lookback_ms=300_000,
         start_ms=0,
-        end_ms=(steps - 1) * step_ms,
-        is_range=steps > 1 if is_range is None else is_range,
-        budget=Budget(time.monotonic() + 3600, 10**9),
+        end_ms=(steps - 1) * 60_000,
+        is_range=steps > 1,
+        budget=Budget(time.monotonic() + 3600, max_samples),
         annotations=Annotations(),
     )
 

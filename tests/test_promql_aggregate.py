@@ -73,7 +73,8 @@ NUMBERS = [
     pytest.param("quantile(0.8, x)", ("NaN", "1", "0"), "0.6", id="NaN is the smallest"),
     pytest.param("quantile(0.2, x)", ("NaN", "1", "0"), "NaN", id="between NaN and a value"),
     pytest.param("quantile(0.5, x)", ("-Inf", "NaN", "3"), "-Inf", id="NaN is below -Inf"),
-    pytest.param("quantile(1, x)", ("Inf", "1"), "NaN", id="infinity taken 0 times, as in Go"),
+    pytest.param("quantile(1, x)", ("Inf", "1"), "+Inf", id="infinity met exactly"),
+    pytest.param("quantile(0, x)", ("Inf", "1"), "1", id="infinity with no part in it"),
 ]
 
 
@@ -236,3 +237,10 @@ def test_a_parameter_of_the_wrong_type(query: str) -> None:
     assert isinstance(node, Aggregate)
     with pytest.raises(QueryError, match="the first argument has to be a"):
         aggregate.aggregate(context(), node, frame("x 1"), None)
+
+
+def test_count_values_has_a_limit() -> None:
+    rows = "x 1 2 3"
+    assert len(show(evaluate('count_values("v", x)', rows, context(3, max_samples=9)))) == 3
+    with pytest.raises(QueryError, match="would load too many samples"):
+        evaluate('count_values("v", x)', rows, context(3, max_samples=8))

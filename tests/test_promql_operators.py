@@ -210,6 +210,19 @@ def test_the_fault_of_the_earlier_step_is_told() -> None:
         evaluate("one + on(i) two", rows)
 
 
+def test_the_fault_of_the_earlier_step_may_come_of_dropped_names() -> None:
+    rows = """
+        m1{x="1"} 1 1
+        m2{x="1"} 1 1
+        one{x="1",k="1"} 1 1
+        one{x="1",k="2"} _ 1
+    """
+    with pytest.raises(QueryError, match="grouping labels must ensure unique matches"):
+        evaluate("{__name__=~'m.'} * on(x) group_left one", rows)
+    with pytest.raises(QueryError, match="found duplicate series"):
+        evaluate("{__name__=~'m.'} > on(x) group_left one", rows)
+
+
 def test_results_of_different_groups_must_not_be_alike() -> None:
     rows = """
         m1{side="many"} 1
@@ -239,3 +252,19 @@ def test_a_scalar_is_not_matched(query: str) -> None:
 def test_a_string_has_no_sign() -> None:
     with pytest.raises(QueryError, match="unary"):
         operators.unary(context(), Unary("-", None), StringFrame("x"))  # type: ignore[arg-type]
+
+
+CHANGING = """
+    many{i="1",k="1"} 1 1 1
+    many{i="1",k="2"} 1 1 1
+    one{i="1",v="1"} 1 _ _
+    one{i="1",v="2"} _ 1 _
+    one{i="1",v="3"} _ _ 1
+"""
+
+
+def test_results_with_more_rows_than_their_operands_have_a_limit() -> None:
+    query = "many * on(i) group_left(v) one"
+    assert len(show(evaluate(query, CHANGING, context(3, max_samples=18)))) == 6
+    with pytest.raises(QueryError, match="would load too many samples"):
+        evaluate(query, CHANGING, context(3, max_samples=17))

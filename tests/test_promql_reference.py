@@ -127,7 +127,7 @@ def operations(draw: st.DrawFn) -> Binary:
     return Binary(op, Number(0), Number(0), matching, return_bool)
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(operations(), frames("l"), frames("r"))
 def test_binary_operators(node: Binary, left: Frame, right: Frame) -> None:
     expected: list[Samples] = []
@@ -156,7 +156,7 @@ def plain_set(op: str, matching: Matching, left: Samples, right: Samples) -> Sam
     return [one for one in left if (signature(matching, one[0]) in theirs) == (op == "and")]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     st.sampled_from(["and", "or", "unless"]),
     st.booleans(),
@@ -203,7 +203,7 @@ def group_of(node: Aggregate, labels: Labels) -> Labels:
     return labels.only(*node.grouping)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(
     st.sampled_from(sorted(REDUCTIONS)),
     st.booleans(),
@@ -231,7 +231,7 @@ def test_aggregations(
             assert answer[group] == pytest.approx(wanted, rel=1e-9, abs=scale)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     st.sampled_from(["topk", "bottomk", "limitk"]),
     subsets,

@@ -13,7 +13,7 @@ from fleetpulse.promql.gofloat import format_g
 from fleetpulse.promql.groups import Groups, drop_labels, keep_labels, number_keys
 from fleetpulse.promql.ranking import PICKERS, quantiles
 from fleetpulse.promql.summation import Counts, group_means, group_sums, group_variances
-from fleetpulse.promql.syntax import Aggregate
+from fleetpulse.promql.syntax import Aggregate, unwrap
 
 Reduction = Callable[[Groups, Floats, Mask, Counts], Floats]
 
@@ -79,7 +79,7 @@ REDUCTIONS: Mapping[str, Reduction] = {
 
 
 def _at_param(ctx: EvalContext, node: Aggregate) -> EvalContext:
-    return ctx if node.param is None else ctx.at_node(node.param.pos)
+    return ctx if node.param is None else ctx.at_node(unwrap(node.param).pos)
 
 
 def _warn_of_quantiles(ctx: EvalContext, wanted: Floats) -> None:

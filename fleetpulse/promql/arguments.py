@@ -6,7 +6,7 @@ from typing import Protocol
 from fleetpulse.errors import QueryError
 from fleetpulse.promql.context import EvalContext
 from fleetpulse.promql.frames import Floats, Frame, ScalarFrame, StringFrame, Value
-from fleetpulse.promql.syntax import Call
+from fleetpulse.promql.syntax import Call, unwrap
 
 
 class Function(Protocol):
@@ -39,7 +39,7 @@ def text(args: Sequence[Value], place: int, call: Call) -> str:
 
 def at_argument(ctx: EvalContext, place: int, call: Call) -> EvalContext:
     """The same evaluation; its annotations name the argument's place in the query."""
-    return ctx.at_node(call.args[place].pos) if place < len(call.args) else ctx
+    return ctx.at_node(unwrap(call.args[place]).pos) if place < len(call.args) else ctx
 
 
 def _argument(args: Sequence[Value], place: int, call: Call) -> Value:

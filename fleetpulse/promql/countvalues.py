@@ -7,11 +7,8 @@ from fleetpulse.model import METRIC_NAME, Labels
 from fleetpulse.promql.context import EvalContext
 from fleetpulse.promql.frames import Frame
 from fleetpulse.promql.gofloat import format_f
-from fleetpulse.promql.groups import Index, Numbering
+from fleetpulse.promql.groups import Index, Numbering, ensure_room
 from fleetpulse.promql.syntax import Aggregate
-
-# A result row for every value there is: bounded, as every other frame is by what it is read from.
-_MAX_CELLS = 50_000_000
 
 
 def count_values(ctx: EvalContext, node: Aggregate, frame: Frame, label: str) -> Frame:
@@ -27,8 +24,7 @@ def count_values(ctx: EvalContext, node: Aggregate, frame: Frame, label: str) ->
         values, nth = np.unique(frame.values[row, steps].view(np.int64), return_inverse=True)
         texts = (format_f(value) for value in values.view(np.float64).tolist())
         ids = [numbering[_labels(node, labels, label, text)] for text in texts]
-        if len(numbering) * frame.steps > _MAX_CELLS:
-            raise QueryError("execution", "count_values: too many distinct values")
+        ensure_room(ctx, len(numbering), frame.steps)
         where.append(np.array(ids, dtype=np.intp)[nth] * frame.steps + steps)
     cells = np.concatenate(where) if where else np.zeros(0, dtype=np.intp)
     counts = np.bincount(cells, minlength=len(numbering) * frame.steps)

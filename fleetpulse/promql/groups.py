@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fleetpulse.errors import QueryError
+from fleetpulse.promql.context import EvalContext
 from fleetpulse.promql.frames import Floats, Frame, Mask
 
 Index = NDArray[np.intp]
@@ -105,6 +106,15 @@ class Groups:
             last = np.maximum.reduceat(row, self.starts, axis=0)
             out[self.filled] = np.take_along_axis(values, last, axis=0)
         return out
+
+
+def ensure_room(ctx: EvalContext, rows: int, steps: int) -> None:
+    """QueryError where a frame of that size would pass the query's limit of samples.
+
+    For results that may have more rows than what they are made of.
+    """
+    if rows * steps > ctx.budget.left():
+        ctx.budget.take(rows * steps)
 
 
 def unite(frame: Frame) -> Frame:

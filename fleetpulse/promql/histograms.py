@@ -16,7 +16,7 @@ from fleetpulse.promql.buckets import Repairs, bucket_fraction, bucket_quantile
 from fleetpulse.promql.context import EvalContext
 from fleetpulse.promql.frames import Floats, Frame, Mask, Value
 from fleetpulse.promql.gofloat import format_g, format_openmetrics
-from fleetpulse.promql.groups import Groups, Index, number_keys, stack, unite
+from fleetpulse.promql.groups import Groups, Index, ensure_room, number_keys, stack, unite
 from fleetpulse.promql.syntax import Call
 
 _BOUND = "le"
@@ -59,6 +59,7 @@ def _histogram_quantiles(ctx: EvalContext, args: Sequence[Value], call: Call) ->
         found = _quantiles(ctx, wanted, histograms, repairs)
         # A quantile that changes from step to step makes rows for each of its values.
         for value in np.unique(wanted).tolist():
+            ensure_room(ctx, result.rows + found.rows, ctx.steps)
             at = (wanted == value) | (np.isnan(wanted) & np.isnan(value))
             result = stack(result, _labelled(found, label, format_openmetrics(value), at))
     _tell_of_repairs(place, repairs)

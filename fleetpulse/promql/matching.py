@@ -19,14 +19,12 @@ from fleetpulse.promql.groups import (
     Index,
     Pairs,
     drop_labels,
+    ensure_room,
     keep_labels,
     labels_text,
     number_keys,
 )
 from fleetpulse.promql.syntax import Matching
-
-# How many cells of a mask are worked on at once where every row of one side meets many others.
-_BLOCK_CELLS = 1 << 22
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +76,7 @@ def match(
     many, one = (right, left) if swapped else (left, right)
     ids = Signatures.of(matching, many, one)
     pairing = _Pairing(ctx, matching, many, one, ids)
-    pairing.check_one_side("left" if swapped else "right")
+    pairing.check_one_side("left" if swapped else "right", keep_name=keep_name)
     return pairing.results(keep_name=keep_name)
 
 
@@ -92,7 +90,7 @@ class _Pairing:
         self._one_groups = Groups.of(ids.right, ids.count)
         self._duplicates_from = many.steps
 
-    def check_one_side(self, side: str) -> None:
+    def check_one_side(self, side: str, *, keep_name: bool) -> None:
         """Finds the first step at which a match group has two rows on the "one" side.
 
         A fault on the other side at an earlier step comes first, as an evaluation step by step
@@ -107,7 +105,7 @@ class _Pairing:
         if step == self._many.steps:
             return
         self._duplicates_from = step
-        self.results(keep_name=True)
+        self.results(keep_name=keep_name)
         raise QueryError("execution", self._duplicate_text(step, side))
 
     def results(self, *, keep_name: bool) -> Match:
@@ -141,25 +139,32 @@ class _Pairing:
         return tuple(labels.get(name) for name in self._matching.include)
 
     def _pairs(self, groups: Sequence[int], one_present: Mask) -> tuple[Index, Index]:
-        """All (row of the many side, variant of the one side) that are ever present together."""
-        variants = Groups.of(np.array(groups, dtype=np.intp), self._ids.count)
-        first = np.cumsum(variants.sizes) - variants.sizes
-        partners = variants.sizes[self._ids.left]
-        rows = np.repeat(np.arange(self._many.rows), partners)
-        nth = np.arange(len(rows)) - np.repeat(np.cumsum(partners) - partners, partners)
-        chosen = variants.order[first[self._ids.left][rows] + nth]
-        alive = self._overlap(rows, chosen, one_present)
-        return rows[alive], chosen[alive]
+        """All (row of the many side, variant of the one side) that are ever present together.
 
-    def _overlap(self, rows: Index, chosen: Index, one_present: Mask) -> Mask:
-        alive = np.zeros(len(rows), dtype=bool)
-        block = max(1, _BLOCK_CELLS // max(1, self._many.steps))
-        for start in range(0, len(rows), block):
-            self._ctx.check_deadline()
-            part = slice(start, start + block)
-            both = self._many.present[rows[part]] & one_present[chosen[part]]
-            alive[part] = both.any(axis=1)
-        return alive
+        groups: the match group of each variant.
+        """
+        variants = Groups.of(np.array(groups, dtype=np.intp), self._ids.count)
+        if variants.sizes.max(initial=0) > 1:
+            return self._changing_pairs(variants, one_present)
+        partner = np.full(self._ids.count, -1)
+        partner[variants.ids] = np.arange(len(groups))
+        chosen = partner[self._ids.left]
+        rows = np.flatnonzero(chosen >= 0)
+        alive = (self._many.present[rows] & one_present[chosen[rows]]).any(axis=1)
+        return rows[alive], chosen[rows[alive]]
+
+    def _changing_pairs(self, variants: Groups, one_present: Mask) -> tuple[Index, Index]:
+        """As _pairs(), where groups have several variants, of which one is present at a step."""
+        count = len(variants.ids)
+        numbers = np.arange(count, dtype=np.float64)[:, None]
+        variant = variants.only_present(np.broadcast_to(numbers, one_present.shape), one_present)
+        both = self._many.present & variants.any(one_present)[self._ids.left]
+        rows, steps = np.nonzero(both)
+        chosen = variant[self._ids.left[rows], steps].astype(np.intp)
+        # Row by row; no product of all rows with all variants is ever made.
+        codes = np.unique(rows * count + chosen)
+        ensure_room(self._ctx, len(codes), self._many.steps)
+        return codes // count, codes % count
 
     def _bare_labels(self, *, keep_name: bool) -> list[Pairs]:
         """What a result keeps of each of the many side's rows."""

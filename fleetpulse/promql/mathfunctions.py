@@ -17,13 +17,13 @@ def _sgn(values: Floats) -> Floats:
     return np.where(values > 0, 1.0, np.where(values < 0, -1.0, values))
 
 
-# Divided and multiplied in Prometheus' order, so that the last digit is the same.
+# Multiplied and divided in Prometheus' order, so that the last digit is the same.
 def _rad(values: Floats) -> Floats:
-    return values * math.pi / 180
+    return values * (math.pi / 180)
 
 
 def _deg(values: Floats) -> Floats:
-    return values * 180 / math.pi
+    return values * (180 / math.pi)
 
 
 _PLAIN: Mapping[str, Callable[[Floats], Floats]] = {
