@@ -195,8 +195,11 @@ class ExporterApp:
             names = chosen(environ.get("QUERY_STRING", ""), self.registry.names)
         except ValueError as err:
             return _bad_request(start_response, str(err))
-        # What is left of the query is no concern of prometheus_client's (it knows name[]).
-        return metrics_wsgi(self._page(names))({**environ, "QUERY_STRING": ""}, start_response)
+        # What is left of the query is no concern of prometheus_client's (it knows name[]). The
+        # text format for all, as node_exporter has it: OpenMetrics would name the counters'
+        # metadata without _total, and dashboards look it up by the full name.
+        plain = {**environ, "QUERY_STRING": "", "HTTP_ACCEPT": "text/plain"}
+        return metrics_wsgi(self._page(names))(plain, start_response)
 
 
 def _host_part(config: ExporterConfig) -> ExporterConfig:

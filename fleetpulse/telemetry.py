@@ -123,7 +123,12 @@ class TelemetryServer:
             return _refuse(start_response, "405 Method Not Allowed", [("Allow", "GET, HEAD")])
         if app is None:
             return _refuse(start_response, "404 Not Found", [])
-        return app(environ, start_response)
+        if environ["REQUEST_METHOD"] == "GET":
+            return app(environ, start_response)
+        # HEAD is GET without the body, which the applications need not know.
+        for _ in app({**environ, "REQUEST_METHOD": "GET"}, start_response):
+            pass
+        return []
 
 
 def _refuse(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry
+from pydantic import ValidationError
 
 from fleetpulse.errors import StartError, StorageError
 from fleetpulse.service import FileWatch, Periodic, Service, run_until_signalled
@@ -46,21 +47,19 @@ def _with_options(root: Any, name: str, options: argparse.Namespace) -> Any:
     if options.listen is not None:
         section = section.model_copy(update={"listen": options.listen})
     if getattr(options, "push", None):
-        if options.key_file is None:
-            raise StartError("--push needs --key-file F, a file with a push key")
-        from exporter.config import PushConfig
-
-        changed = {"url": options.push, "key_file": options.key_file}
-        if options.server:
-            changed["server"] = options.server
-        given = {} if section.push is None else _given(section.push)
-        push = PushConfig.model_validate({**given, **changed})
-        section = section.model_copy(update={"push": push})
+        section = section.model_copy(update={"push": _push(section.push, options)})
     return root.model_copy(update={name: section})
 
 
-def _given(section: Any) -> dict[str, Any]:
-    return {name: getattr(section, name) for name in section.model_fields_set}
+def _push(section: Any, options: argparse.Namespace) -> Any:
+    """The exporter's push section with --push, --key-file and --server put over it."""
+    changed = {"url": options.push, "key_file": options.key_file, "server": options.server}
+    given = {key: value for key, value in changed.items() if value is not None}
+    try:
+        return type(section).model_validate({**section.model_dump(), **given})
+    except ValidationError as err:
+        reasons = "; ".join(fault["msg"].removeprefix("Value error, ") for fault in err.errors())
+        raise StartError(f"--push {options.push}: {reasons}") from None
 
 
 @contextmanager

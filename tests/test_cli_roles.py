@@ -136,7 +136,18 @@ def test_rules_once_prints_what_fires(tmp_path: Path) -> None:
     assert 'alertname="Always"' in done.stdout
 
 
-def test_push_without_a_key_file_says_what_is_missing(tmp_path: Path) -> None:
-    done = fleetpulse("exporter", "--push", "http://127.0.0.1:1", "--data-dir", str(tmp_path))
+PUSHES = [
+    pytest.param(["http://127.0.0.1:1"], "key_file", id="no key file"),
+    pytest.param(["monitor", "--key-file", "k"], "write the API's URL", id="no URL"),
+]
+
+
+@pytest.mark.parametrize(("more", "said"), PUSHES)
+def test_push_mode_says_what_is_missing(more: list[str], said: str, tmp_path: Path) -> None:
+    (tmp_path / "fleetpulse.yml").write_text("exporter: {push: {interval: 20s}}")
+    config = str(tmp_path / "fleetpulse.yml")
+    data = ["--data-dir", str(tmp_path / "data"), "--config", config]
+    done = fleetpulse("exporter", *data, "--push", *more)
     assert done.returncode == 2
-    assert "--key-file" in done.stderr
+    (line,) = done.stderr.splitlines()
+    assert said in line

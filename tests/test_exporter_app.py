@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import requests
-from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from exporter.app import ExporterApp, chosen
 from exporter.config import ExporterConfig, PushConfig
@@ -66,14 +65,11 @@ def test_the_text_format(start: Start) -> None:
     assert "_created" not in response.text
 
 
-def test_openmetrics(start: Start) -> None:
+def test_who_asks_for_openmetrics_gets_node_exporters_format_too(start: Start) -> None:
     accept = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"
     response = get(start(), "/metrics", Accept=accept)
-    assert response.headers["Content-Type"].startswith("application/openmetrics-text")
-    families = {family.name: family for family in text_string_to_metric_families(response.text)}
-    assert families["node_forks"].type == "counter"
-    assert families["node_forks"].samples[0].name == "node_forks_total"
-    assert families["node_vmstat_oom_kill"].type == "unknown"
+    assert response.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+    assert "# TYPE node_forks_total counter\n" in response.text
 
 
 def test_no_metric_is_there_twice(start: Start) -> None:

@@ -124,6 +124,8 @@ def test_other_paths_and_methods_are_refused(
 ) -> None:
     url = server[0].address.url
     assert requests.get(f"{url}/etc/passwd", timeout=5).status_code == 404
+    head = requests.head(f"{url}/metrics", timeout=5)
+    assert (head.status_code, head.content) == (200, b"")
     answer = requests.post(f"{url}/metrics", data=b"x", timeout=5)
     assert (answer.status_code, answer.headers["Allow"]) == (405, "GET, HEAD")
 
