@@ -11,9 +11,10 @@ from fleetpulse.model import Labels, Series
 from fleetpulse.promql.engine import Engine
 from fleetpulse.promql.result import Matrix, QueryEngine, Scalar, String, Vector
 from fleetpulse.storage.base import Hints
-from tests.promql_fakes import FakeReader, series
+from tests.promql_fakes import QUERIES, FakeReader, fleet, series
 
 STEP_MS = 10_000
+BASE_MS = 1_700_000_000_000
 
 
 def up(count: int = 3, samples: int = 100) -> FakeReader:
@@ -270,3 +271,25 @@ def test_engine_answers_many_threads_at_once() -> None:
         thread.join(10)
     assert len(answers) == 8
     assert len(set(answers)) == 1
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_range_equals_the_instants_at_its_steps(query: str) -> None:
+    engine = Engine(FakeReader(fleet(BASE_MS)))
+    start, end, step = BASE_MS + 900_000, BASE_MS + 2_100_000, 37_000
+    data = engine.range(query, start, end, step).data
+    assert isinstance(data, Matrix)
+    ranged = {
+        (one.labels, at): value
+        for one in data.series
+        for at, value in zip(one.times_ms.tolist(), one.values.tolist(), strict=True)
+    }
+    single = {}
+    for at in range(start, end + 1, step):
+        vector = engine.instant(query, at).data
+        assert isinstance(vector, Vector)
+        for labels, value in zip(vector.labels, vector.values.tolist(), strict=True):
+            single[labels, at] = value
+    assert len(single) > 10
+    assert ranged.keys() == single.keys()
+    assert ranged == pytest.approx(single, rel=1e-9, abs=1e-12, nan_ok=True)

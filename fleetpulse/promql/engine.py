@@ -18,6 +18,9 @@ from fleetpulse.promql.subquery import as_series, inner_context, merge_rows
 from fleetpulse.promql.syntax import Expr, MatrixSelector, Subquery, parse, unwrap, value_type
 from fleetpulse.storage.base import SeriesReader
 
+# What a window may reach back or ahead still fits into 64 bits.
+_MAX_TIME_MS = 9_000_000_000_000_000_000
+
 MAX_ANNOTATIONS = 10  # of each kind; how many more there were is said
 
 
@@ -100,6 +103,8 @@ class Engine:
         self, query: str, times: tuple[int, int, int], timeout: float | None
     ) -> EvalContext:
         start_ms, end_ms, step_ms = times
+        if max(abs(start_ms), abs(end_ms)) > _MAX_TIME_MS:
+            raise QueryError("bad_data", "timestamp out of bounds")
         seconds = self._timeout if timeout is None else min(timeout, self._timeout)
         count = (end_ms - start_ms) // step_ms + 1 if step_ms else 1
         return EvalContext(

@@ -52,15 +52,11 @@ class Selectors:
 
     def instant(self, selector: Selector, ctx: EvalContext, func: str) -> Frame:
         """The newest sample in (t - lookback, t] at each step, unless it ends the series."""
-        series, values, _, present = self._newest(selector, ctx, func)
-        labels = [one.labels for one in series]
-        return Frame(labels, values, present, np.zeros(len(labels), dtype=bool)).compact()
+        return self._newest(selector, ctx, func, times=False)
 
     def instant_times(self, selector: Selector, ctx: EvalContext) -> Frame:
         """Like instant(); the values are the samples' own times in seconds."""
-        series, _, times, present = self._newest(selector, ctx, "timestamp")
-        labels = [one.labels for one in series]
-        return Frame(labels, times / 1000, present, np.ones(len(labels), dtype=bool)).compact()
+        return self._newest(selector, ctx, "timestamp", times=True)
 
     def windows(self, node: MatrixSelector, ctx: EvalContext, func: str) -> RangeVector:
         selector = node.selector
@@ -81,32 +77,31 @@ class Selectors:
         cut = (live_samples(one) for one in series)
         return [one for one in cut if len(one.times_ms)]
 
-    def _newest(
-        self, selector: Selector, ctx: EvalContext, func: str
-    ) -> tuple[Sequence[Series], Floats, Floats, Mask]:
+    def _newest(self, selector: Selector, ctx: EvalContext, func: str, *, times: bool) -> Frame:
         wanted = evaluation_times(ctx, selector.at) - selector.offset_ms
         bounds = int(wanted.min()) - ctx.lookback_ms + 1, int(wanted.max())
         series = self._fetch(selector, bounds, ctx, Hints(ctx.step_ms, 0, func))
         ctx.budget.take(len(series) * ctx.steps)
-        shape = len(series), ctx.steps
-        values, times = np.zeros(shape), np.zeros(shape)
-        present = np.zeros(shape, dtype=bool)
+        values = np.zeros((len(series), ctx.steps))
+        present = np.zeros(values.shape, dtype=bool)
         for block in group(series):
             ctx.check_deadline()
             newest = np.searchsorted(block.times, wanted, side="right") - 1
             index = np.maximum(newest, 0)
             at = block.times[index]
             there = (newest >= 0) & (at > wanted - ctx.lookback_ms)
-            values[block.rows] = taken = block.values[:, index]
-            times[block.rows] = at
+            taken = block.values[:, index]
+            values[block.rows] = at / 1000 if times else taken
             present[block.rows] = there & (taken.view(np.int64) != STALE_BITS)
-        return series, values, times, present
+        labels = [one.labels for one in series]
+        return Frame(labels, values, present, np.full(len(labels), times)).compact()
 
     def _fetch(
         self, selector: Selector, bounds: tuple[int, int], ctx: EvalContext, hints: Hints
     ) -> Sequence[Series]:
         ctx.check_deadline()
-        key = (selector.matchers, bounds)
+        # With the hints, for a store may answer other functions from other columns.
+        key = (selector.matchers, bounds, hints)
         if key not in self._fetched:
             self._fetched[key] = self._select(selector, bounds, ctx, hints)
         return self._fetched[key]

@@ -127,6 +127,11 @@ def parse(text: str) -> Expr:
         return _Converter(scanned).convert_all(tree)
     except (ValueError, OverflowError) as err:
         raise _syntax_error(text, str(err)) from None
+    except BaseException as err:
+        # A panic of the parser derives from BaseException alone, and would end the thread.
+        if type(err).__name__ != "PanicException":
+            raise
+        raise QueryError("bad_data", f"parse error: {err}") from None
 
 
 def value_type(expr: Expr) -> ValueType:

@@ -15,14 +15,16 @@ from fleetpulse.errors import QueryError
 from fleetpulse.values import parse_duration
 
 MAX_LENGTH = 100_000  # characters
-MAX_NESTING = 100  # open brackets of any kind
+MAX_NESTING = 64  # open brackets of any kind
 MAX_OPERATORS = 500
+MAX_SECONDS = 1e11  # in a range or an offset
+MAX_RIGHT = 50  # powers and signs: each is one deeper than the one before
 
 _TOKEN = re.compile(
     r"""(?P<space>\s+|\#[^\n]*)
     |(?P<string>"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|`[^`]*`)
     |(?P<number>(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?\w*)
-    |(?P<name>[A-Za-z_:][\w:]*)
+    |(?P<name>[A-Za-z_][\w:]*|:(?!\d)[\w:]+)
     |(?P<op>==|!=|=~|!~|<=|>=|.)""",
     re.VERBOSE | re.DOTALL,
 )
@@ -71,6 +73,7 @@ def scan(text: str) -> Scanned:
         raise _bad(f"query is {len(text)} characters long; at most {MAX_LENGTH} are taken")
     tokens = list(tokenize(text))
     _check_bounds(text, tokens)
+    _check_durations(text, tokens)
     rewritten, at_ms = _rewrite(text, tokens)
     return Scanned(rewritten, at_ms, tuple(_starts(tokens)))
 
@@ -95,9 +98,12 @@ def unsupported_word(text: str) -> str | None:
     return next((word for word in words if word in _UNSUPPORTED), None)
 
 
-def _is_plain(number: str) -> bool:
-    """Whether it is a number and not a duration such as 1m."""
-    return number[-1].isdigit() or number[-1] == "."
+def _seconds(number: str) -> float | None:
+    """A token's value where it is a plain number, and not a duration such as 1m."""
+    try:
+        return None if "_" in number else float(number)
+    except ValueError:
+        return None
 
 
 def _bad(message: str) -> QueryError:
@@ -105,20 +111,45 @@ def _bad(message: str) -> QueryError:
 
 
 def _check_bounds(text: str, tokens: list[Token]) -> None:
-    depth = operators = 0
-    for token in tokens:
+    depth = operators = right = 0
+    for before, token in pairwise([_NOTHING, *tokens]):
         if token.kind == "op" and token.text in _OPENING:
             depth += 1
         elif token.kind == "op" and token.text in _CLOSING:
             depth -= 1
-        elif token.text in _OPERATORS or token.text.lower() in _WORD_OPERATORS:
-            operators += token.kind != "string"
-        if depth > MAX_NESTING:
+        elif token.kind != "string" and _is_operator(token):
+            operators += 1
+            right += token.text == "^" or _is_operator(before)
+        for count, limit, what in (
+            (depth, MAX_NESTING, "open brackets"),
+            (operators, MAX_OPERATORS, "operators"),
+            (right, MAX_RIGHT, "powers and signs"),
+        ):
+            if count > limit:
+                where = position(text, token.at)
+                raise _bad(f"{where}: parse error: more than {limit} {what}")
+
+
+def _check_durations(text: str, tokens: list[Token]) -> None:
+    """Ranges and offsets in seconds that are too long; the parser breaks down at them."""
+    inside = 0
+    for place, token in enumerate(tokens):
+        inside += token.kind == "op" and token.text == "["
+        inside -= token.kind == "op" and token.text == "]"
+        duration = inside > 0 or _modifier(tokens[max(0, place - 2) : place]) == "offset"
+        if duration and _is_number(token) and not _is_bounded(token.text):
             where = position(text, token.at)
-            raise _bad(f"{where}: parse error: nested deeper than {MAX_NESTING} brackets")
-        if operators > MAX_OPERATORS:
-            where = position(text, token.at)
-            raise _bad(f"{where}: parse error: more than {MAX_OPERATORS} operators")
+            raise _bad(f"{where}: parse error: duration out of range: {token.text}")
+
+
+def _is_bounded(number: str) -> bool:
+    """Whether seconds are fewer than about 3,000 years; those with units the parser checks."""
+    seconds = _seconds(number)
+    return seconds is None or seconds < MAX_SECONDS
+
+
+def _is_operator(token: Token) -> bool:
+    return token.text in _OPERATORS or token.text.lower() in _WORD_OPERATORS
 
 
 def _rewrite(text: str, tokens: list[Token]) -> tuple[str, tuple[int, ...]]:
@@ -170,7 +201,8 @@ def _escaped(found: "re.Match[str]") -> bytes:
 
 def _at_time(token: Token, *, negative: bool) -> int:
     try:
-        seconds = float(token.text) if _is_plain(token.text) else parse_duration(token.text)
+        plain = _seconds(token.text)
+        seconds = parse_duration(token.text) if plain is None else plain
     except ValueError:
         raise _bad(f"parse error: {token.text!r} is no time for the @ modifier") from None
     if seconds >= 2**53:
@@ -193,7 +225,7 @@ def _starts(tokens: list[Token]) -> Iterator[int]:
                 yield token.at
         elif bracket == "(" and before.text.lower() in _LABEL_LISTS:
             depth = 1
-        elif _is_number(token) and not _is_modifier(tokens[max(0, place - 2) : place]):
+        elif _is_number(token) and not _modifier(tokens[max(0, place - 2) : place]):
             yield _with_sign(tokens[max(0, place - 2) : place], token)
         elif _is_name(token) and before.text != "@":
             yield token.at
@@ -207,12 +239,12 @@ def _is_number(token: Token) -> bool:
     return token.kind == "number" or (token.kind == "name" and token.text.lower() in _NUMBERS)
 
 
-def _is_modifier(before: list[Token]) -> bool:
-    """Whether what comes next is the time of an @ or the duration of an offset."""
+def _modifier(before: list[Token]) -> str:
+    """The `@` or `offset` that what comes next belongs to, or an empty string."""
     last = [token.text.lower() for token in before[-2:]]
     if last and last[-1] in ("+", "-"):
         last.pop()
-    return bool(last) and last[-1] in ("@", "offset")
+    return last[-1] if last and last[-1] in ("@", "offset") else ""
 
 
 def _with_sign(before: list[Token], number: Token) -> int:

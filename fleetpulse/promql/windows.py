@@ -68,7 +68,7 @@ class Windows:
         """(rows, steps): which windows hold that many samples."""
         return np.broadcast_to(self.counts >= at_least, (self.rows, len(self.lo)))
 
-    def only(self, rows: NDArray[np.intp]) -> "Windows":
+    def only(self, rows: NDArray[np.intp] | slice) -> "Windows":
         """The same windows over some of the series."""
         return Windows(
             self.times,
