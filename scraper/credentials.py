@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from fleetpulse.errors import StartError
 from fleetpulse.yamlconf import read_secret
 from scraper.config import ScrapeJob
 
@@ -28,7 +29,7 @@ class Credentials:
         """The login as of the last seconds; StartError where a file cannot be read."""
         now = self._clock()
         if now >= self._until:
-            self._login = _read(self._job)
+            self._login = _checked(_read(self._job), self._job)
             self._until = now + _KEEP
         return self._login
 
@@ -43,3 +44,10 @@ def _read(job: ScrapeJob) -> Login:
         return Login(header=f"{other.type.strip()} {secret}")
     bearer = read_secret(job.bearer_token, job.bearer_token_file)
     return Login(header=f"Bearer {bearer}") if bearer else Login()
+
+
+def _checked(login: Login, job: ScrapeJob) -> Login:
+    """A line break in a secret would end its header, and what follows become one of its own."""
+    if any(sign in login.header + login.user_password for sign in "\r\n\0"):
+        raise StartError(f"the credentials of job {job.job_name} hold a line break")
+    return login

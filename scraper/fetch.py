@@ -31,7 +31,9 @@ _ACCEPT = (
 )
 _MAX_REDIRECTS = 5
 _BUFFER = 128 << 10  # bytes read at a time: most pages come in one piece
-_IDLE_HANDLES = 512  # kept for reuse, of all jobs together
+_IDLE_HANDLES = 512  # kept for reuse by each job
+_MAX_HELD = 256 << 20  # bytes of unfinished bodies, of all requests together
+_QUICK_EXIT = 322  # CURLOPT_QUICK_EXIT, for which pycurl has no name
 _TLS = {
     "TLS10": (pycurl.SSLVERSION_TLSv1_0, pycurl.SSLVERSION_MAX_TLSv1_0),
     "TLS11": (pycurl.SSLVERSION_TLSv1_1, pycurl.SSLVERSION_MAX_TLSv1_1),
@@ -94,7 +96,8 @@ class Client:
         return easy
 
     def give_back(self, easy: Any, *, keep: bool) -> None:
-        if keep and not self.retired:
+        """The handle after its request, or to be closed."""
+        if keep and not self.retired and len(self._free) < _IDLE_HANDLES:
             self._free.append(easy)
         else:
             easy.close()
@@ -108,6 +111,8 @@ class Client:
         job, easy = self.job, pycurl.Curl()
         easy.settings = None
         easy.setopt(pycurl.NOSIGNAL, 1)
+        # Else giving up on a name server that does not answer would wait for it, and all with it.
+        easy.setopt(_QUICK_EXIT, 1)
         easy.setopt(pycurl.BUFFERSIZE, _BUFFER)
         easy.setopt(pycurl.PROXY, "")
         easy.setopt(pycurl.NOPROXY, "*")
@@ -132,10 +137,10 @@ class Client:
             headers.append(f"Host: {host}")
         if login.header:
             headers.append(f"Authorization: {login.header}")
-        easy.setopt(pycurl.HTTPHEADER, headers)
+        easy.setopt(pycurl.HTTPHEADER, [header.encode() for header in headers])
         if login.user_password:
             easy.setopt(pycurl.HTTPAUTH, pycurl.HTTPAUTH_BASIC)
-            easy.setopt(pycurl.USERPWD, login.user_password)
+            easy.setopt(pycurl.USERPWD, login.user_password.encode())
         else:
             easy.unsetopt(pycurl.USERPWD)
         easy.settings = (login, timeout, host)
@@ -159,23 +164,43 @@ def _set_tls(easy: Any, tls: TlsConfig) -> None:
 class _Transfer:
     """One request under way. write() is libcurl's callback and the only hot thing here."""
 
-    __slots__ = ("began", "client", "done", "over", "parts", "redirects", "request", "size")
+    __slots__ = ("began", "client", "done", "held", "over", "parts", "redirects", "request", "size")
 
-    def __init__(self, client: Client, request: Request, done: Done, began: float) -> None:
+    def __init__(
+        self, client: Client, request: Request, done: Done, began: float, held: "_Held"
+    ) -> None:
         self.client, self.request, self.done, self.began = client, request, done, began
+        self.held = held
         self.parts: list[bytes] = []
         self.size = self.redirects = 0
-        self.over = False
+        self.over = ""
 
     def write(self, chunk: bytes) -> int | None:
         """Keeps a piece of the body, unpacked; answering anything but None or its size aborts."""
         self.size += len(chunk)
-        if self.request.body_limit and self.size > self.request.body_limit:
-            self.over = True
-            self.parts.clear()
+        self.held.size += len(chunk)
+        limit = self.request.body_limit
+        if limit and self.size > limit:
+            self.over = f"body_size_limit exceeded: the page is larger than {limit} bytes"
+            return 0
+        if self.held.size > _MAX_HELD:
+            self.over = "too many large pages at once; lower body_size_limit"
             return 0
         self.parts.append(chunk)
         return None
+
+    def let_go(self) -> bytes:
+        """The body so far, which is forgotten here: the handle, which is kept, holds on to this."""
+        body = b"".join(self.parts)
+        self.held.size -= self.size
+        self.parts, self.size = [], 0
+        return body
+
+
+class _Held:
+    """How many bytes the transfers of a fetcher hold together."""
+
+    size = 0
 
 
 class Fetcher:
@@ -189,7 +214,7 @@ class Fetcher:
         self._epoll = select.epoll()
         self._wake_at: float | None = None  # when libcurl wants to be asked about time-outs
         self._active: dict[Any, _Transfer] = {}
-        self._idle = 0
+        self._held = _Held()
         self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._on_socket)
         self._multi.setopt(pycurl.M_TIMERFUNCTION, self._on_timer)
         self._multi.setopt(pycurl.M_MAXCONNECTS, max_connections)
@@ -205,17 +230,18 @@ class Fetcher:
 
     def start(self, client: Client, request: Request, done: Done) -> None:
         """Begins; done is called from run(), or at once where no request can be made."""
-        transfer = _Transfer(client, request, done, self._clock())
+        transfer = _Transfer(client, request, done, self._clock(), self._held)
         try:
             easy = client.take(request)
+            url = request.url
+            if name := client.job.tls_config.server_name:
+                easy.setopt(pycurl.CONNECT_TO, [f"::{urlsplit(url).netloc}"])
+                url = _named(url, name)
+            self._send(easy, transfer, url, request.timeout)
         except StartError as err:
             done(Answer(0.0, reason="credentials", error=str(err)))
-            return
-        url = request.url
-        if name := client.job.tls_config.server_name:
-            easy.setopt(pycurl.CONNECT_TO, [f"::{urlsplit(url).netloc}"])
-            url = _named(url, name)
-        self._send(easy, transfer, url, request.timeout)
+        except (pycurl.error, ValueError) as err:
+            done(Answer(0.0, reason="request", error=f"libcurl takes no such request: {err}"))
 
     def run(self, seconds: float) -> None:
         """Waits up to that long for something to happen and deals with it."""
@@ -242,11 +268,11 @@ class Fetcher:
         self._epoll.close()
 
     def _send(self, easy: Any, transfer: _Transfer, url: str, timeout: float) -> None:
-        easy.setopt(pycurl.URL, url)
+        easy.setopt(pycurl.URL, url.encode())
         easy.setopt(pycurl.TIMEOUT_MS, max(1, round(timeout * 1000)))
         easy.setopt(pycurl.WRITEFUNCTION, transfer.write)
-        self._active[easy] = transfer
         self._multi.add_handle(easy)
+        self._active[easy] = transfer
 
     def _on_socket(self, event: int, fd: int, _multi: object, _data: object) -> None:
         if event == pycurl.POLL_REMOVE:
@@ -279,20 +305,15 @@ class Fetcher:
         return self._active.pop(easy)
 
     def _finish(self, easy: Any, transfer: _Transfer, answer: Answer) -> None:
-        transfer.parts = []  # the handle, which is kept, still holds the transfer
-        transfer.client.give_back(easy, keep=len(self._active) < _IDLE_HANDLES)
+        transfer.let_go()
+        transfer.client.give_back(easy, keep=True)
         transfer.done(answer)
 
     def _failed(self, easy: Any, code: int, text: str) -> None:
         transfer = self._release(easy)
         duration = self._clock() - transfer.began
-        if transfer.over:
-            reason = "body_limit"
-            limit = transfer.request.body_limit
-            text = f"body_size_limit exceeded: the page is larger than {limit} bytes"
-        else:
-            reason = _REASONS.get(code, "transfer")
-            text = text or f"libcurl error {code}"
+        reason = "body_limit" if transfer.over else _REASONS.get(code, "transfer")
+        text = transfer.over or text or f"libcurl error {code}"
         self._finish(easy, transfer, Answer(duration, reason=reason, error=text))
 
     def _succeeded(self, easy: Any) -> None:
@@ -302,8 +323,7 @@ class Fetcher:
         if status == 200:
             kind = easy.getinfo(pycurl.CONTENT_TYPE) or ""
             openmetrics = kind.lower().startswith("application/openmetrics-text")
-            body = b"".join(transfer.parts)
-            self._finish(easy, transfer, Answer(duration, body, openmetrics))
+            self._finish(easy, transfer, Answer(duration, transfer.let_go(), openmetrics))
             return
         location = easy.getinfo(pycurl.REDIRECT_URL) or ""
         if location and transfer.client.job.follow_redirects:
@@ -323,7 +343,7 @@ class Fetcher:
         if error:
             self._finish(easy, transfer, Answer(spent, reason="redirect", error=error))
             return
-        transfer.parts, transfer.size = [], 0
+        transfer.let_go()
         self._send(easy, transfer, location, transfer.request.timeout - spent)
 
 

@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 Key = tuple[str, object, str]
 # A scrape begun this close after its turn bears the turn's time, which then stays regular.
 _TOLERANCE = 0.001  # of the interval
+_MAX_BACKLOG = 256 << 20  # bytes of bodies that wait to be read; past it no scrape is begun
 
 
 class ScrapeLoop:
@@ -79,6 +80,8 @@ class ScrapeLoop:
                     time.sleep(self._tick)  # a fault that stays must not make a busy loop
         finally:
             self._fetcher.close()
+            for client in self._clients.values():
+                client.close()
 
     def _turn(self) -> None:
         while not self._wanted.empty():
@@ -100,7 +103,7 @@ class ScrapeLoop:
         self._metrics.active.set(self._fetcher.active)
 
     def _begin(self, scraped: Scraped, planned: float) -> None:
-        if scraped.busy:
+        if scraped.busy or self._maker.backlog > _MAX_BACKLOG:
             self._metrics.skipped.inc()
             return
         target, began = scraped.target, self._now()

@@ -51,6 +51,8 @@ class PageMaker:
     def __init__(self, buffer: PageBuffer, metrics: ScrapeMetrics) -> None:
         self._buffer, self._metrics = buffer, metrics
         self._readers = Readers()
+        # Each written by one thread alone: bytes of bodies handed in, and done with.
+        self._handed = self._done = 0
         self._work: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
 
@@ -71,7 +73,13 @@ class PageMaker:
         scraped.target = target
         self._work.put(lambda: scraped.pages.configure(target))
 
+    @property
+    def backlog(self) -> int:
+        """Bytes of bodies that wait to be read."""
+        return self._handed - self._done
+
     def make(self, outcomes: Sequence[tuple[Scraped, Outcome]]) -> None:
+        self._handed += sum(len(outcome.body) for _, outcome in outcomes)
         self._work.put(lambda: self._make_all(outcomes))
 
     def end(self, scraped: Scraped, at_ms: int) -> None:
@@ -95,6 +103,7 @@ class PageMaker:
                 self._metrics.errors.inc()
             finally:
                 scraped.busy = False
+                self._done += len(outcome.body)
 
     def _make(self, scraped: Scraped, outcome: Outcome) -> None:
         scrape = scraped.pages.take(outcome)
@@ -111,6 +120,8 @@ class PageMaker:
             metrics.failures.labels(scrape.reason).inc()
         if scrape.error and scrape.error != health.error:
             log.warning("scrape of %s failed: %s", scraped.target.url, scrape.error)
+        elif not scrape.error and health.error:
+            log.info("scrape of %s works again", scraped.target.url)
         health.error = scrape.error
         health.state = "down" if scrape.reason else "up"
         health.at, health.duration = outcome.at_ms / 1000, outcome.duration

@@ -6,7 +6,7 @@ or goes away, gets a staleness marker, unless the page gave it timestamps of its
 
 from array import array
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fleetpulse.errors import ExpositionError
 from fleetpulse.exposition import PageReader, Reading
@@ -15,6 +15,7 @@ from scraper.lines import REPORT_LINES, Readers
 from scraper.targets import Target
 
 _REPORT = Layout(REPORT_LINES)
+_NOTHING: "array[float]" = array("d")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,8 @@ class TargetPages:
             if same or last is None or not alive
             else _vanished(last, reading, self._untracked(last))
         )
-        self._last, self._reader_is_new = reading, False
+        # What is remembered of a page is its shape; its values would only take memory.
+        self._last, self._reader_is_new = replace(reading, values=_NOTHING), False
         self._alive = self._reported = True
         pages = [self._full_page(outcome, reading, added)]
         if vanished:
@@ -129,7 +131,7 @@ class TargetPages:
             return (Page(self.target.labels, _REPORT, at_ms, report),)
         if not self._untracked(last):
             # The layout of a good page does for this one too: no new one is made, told and stored.
-            stale = array("d", [STALE_NAN]) * len(last.values)
+            stale = array("d", [STALE_NAN]) * len(last.shape.picked)
             return (Page(self.target.labels, last.shape.layout, at_ms, stale + report),)
         lines = _lines(last, untracked=True)
         page = Page(self.target.labels, _REPORT, at_ms, report)
@@ -146,7 +148,7 @@ class TargetPages:
 
 
 def _kept_lines(reading: Reading) -> tuple[Labels, ...]:
-    return reading.shape.layout.lines[: len(reading.values)]
+    return reading.shape.layout.lines[: len(reading.shape.picked)]
 
 
 def _lines(reading: Reading, untracked: bool) -> tuple[Labels, ...]:
