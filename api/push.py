@@ -59,9 +59,8 @@ class PushReceiver:
         else:
             push, pushed = self._read_text(req, body, received, faults)
         self._memory.came_from(push.server.name, req.remote_addr or "")
-        if pushed is None:
+        if pushed is None or not self._store(push, pushed):
             return self._duplicate(push)
-        self._store(push, pushed)
         self._counters.samples.labels("rejected").inc(faults.count)
         return _told(pushed.accepted, faults, 0)
 
@@ -132,15 +131,20 @@ class PushReceiver:
                 413, f"{count} samples; send at most {self._config.max_samples} at a time"
             )
 
-    def _store(self, push: _Push, pushed: Pushed) -> None:
+    def _store(self, push: _Push, pushed: Pushed) -> bool:
+        """False where another request has stored the same batch in the meantime."""
         name = push.server.name
-        self._writer.write(pushed.pages)
+        with self._memory.turn(name):
+            if self._memory.seen(name, push.batch_id) is not None:
+                return False
+            self._writer.write(pushed.pages)
+            self._memory.remember(name, push.batch_id, pushed.accepted)
+        self._counters.batches.labels("stored").inc()
+        self._counters.samples.labels("accepted").inc(pushed.accepted)
         if self._memory.is_news(name, pushed.metadata):
             self._writer.describe(pushed.metadata)
             self._memory.described(name, pushed.metadata)
-        self._memory.remember(name, push.batch_id, pushed.accepted)
-        self._counters.batches.labels("stored").inc()
-        self._counters.samples.labels("accepted").inc(pushed.accepted)
+        return True
 
     def _duplicate(self, push: _Push) -> Response:
         samples = self._memory.seen(push.server.name, push.batch_id) or 0

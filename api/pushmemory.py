@@ -20,8 +20,14 @@ class PushMemory:
         self._lock = threading.Lock()
         self._most = batches
         self._batches: dict[str, OrderedDict[str, int]] = {}
+        self._turns: dict[str, threading.Lock] = {}
         self._addresses: dict[str, str] = {}
         self._metadata: dict[str, Mapping[str, Metadata]] = {}
+
+    def turn(self, server: str) -> threading.Lock:
+        """Held while a push of the server is stored, so that a hasty repeat finds the first."""
+        with self._lock:
+            return self._turns.setdefault(server, threading.Lock())
 
     def seen(self, server: str, batch_id: str) -> int | None:
         """How many samples of the batch were stored, if it was."""

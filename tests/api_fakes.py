@@ -1,6 +1,6 @@
 """Stand-ins for what the API is handed, and an API made of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -105,8 +105,10 @@ class FakeWriter:
         self.pages: list[Page] = []
         self.described: list[Mapping[str, Metadata]] = []
         self.failure: StorageError | None = None
+        self.when_writing: Callable[[], None] = lambda: None
 
     def write(self, pages: Sequence[Page]) -> None:
+        self.when_writing()
         if self.failure is not None:
             raise self.failure
         self.pages.extend(pages)

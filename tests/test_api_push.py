@@ -1,5 +1,6 @@
 import gzip
 import json
+import threading
 import zlib
 from pathlib import Path
 from typing import Any
@@ -274,6 +275,25 @@ def test_a_batch_that_was_not_stored_may_come_again(push: Push) -> None:
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
     push.api.writer.failure = None
     assert push.json(document).json["accepted"] == 1  # type: ignore[index]
+
+
+def test_a_batch_that_comes_again_while_it_is_stored_is_stored_once(push: Push) -> None:
+    document = {"server": "web1", "batch_id": "b1", "samples": [{"name": "a", "value": 1}]}
+    answers: list[Any] = []
+    repeat = threading.Thread(target=lambda: answers.append(push.json(document).json))
+    second_write = threading.Event()
+
+    def hold() -> None:
+        push.api.writer.when_writing = second_write.set
+        repeat.start()
+        second_write.wait(0.2)  # must not come while the first is under way
+
+    push.api.writer.when_writing = hold
+    answers.append(push.json(document).json)
+    repeat.join(30)
+    assert sorted(answer["accepted"] for answer in answers) == [0, 1]
+    assert sorted(answer["duplicate"] for answer in answers) == [0, 1]
+    assert len(push.api.writer.pages) == 1
 
 
 def test_only_the_last_batches_are_remembered(tmp_path: Path) -> None:
