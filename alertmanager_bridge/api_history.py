@@ -83,8 +83,8 @@ def blueprint(bridge: Bridge) -> Blueprint:
     @bp.get("/history")
     def find() -> ResponseReturnValue:
         rows, cursor = bridge.history.find(read_query())
-        data = {"events": [row_json(row) for row in rows], "next_cursor": cursor}
-        return jsonify({"status": "success", "data": data})
+        found = [row_json(row) for row in rows]
+        return jsonify({"status": "success", "data": found, "next_cursor": cursor})
 
     @bp.errorhandler(ValueError)
     def bad_request(err: ValueError) -> ResponseReturnValue:

@@ -2,13 +2,14 @@
 
 import fcntl
 import logging
+import os
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from fleetpulse.errors import StartError, StorageError
 
@@ -51,7 +52,7 @@ class Database:
         self.path = path
         self.lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
-        self._guard: IO[str] | None = None
+        self._guard: int | None = None
         self._depth = 0
 
     def open(self, wait: float = 15.0) -> None:
@@ -61,8 +62,8 @@ class Database:
         """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._guard = open(f"{self.path}.lock", "a", encoding="utf-8")  # noqa: SIM115
-            self._take(wait)
+            self._guard = os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+            self._take(self._guard, wait)
             self._connection = self._connect()
         except (OSError, sqlite3.Error) as err:
             self.close()
@@ -74,11 +75,11 @@ class Database:
             self.close()
             raise
 
-    def _take(self, wait: float) -> None:
+    def _take(self, guard: int, wait: float) -> None:
         deadline = time.monotonic() + wait
         while True:
             try:
-                fcntl.flock(self._guard or -1, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as err:
                 if time.monotonic() >= deadline:
                     raise StartError(
@@ -90,6 +91,8 @@ class Database:
                 return
 
     def _connect(self) -> sqlite3.Connection:
+        # Made before SQLite would, so that its companions (-wal, -shm) are private as well.
+        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
         connection = sqlite3.connect(self.path, check_same_thread=False, isolation_level=None)
         connection.row_factory = sqlite3.Row
         connection.execute("PRAGMA journal_mode = WAL")
@@ -102,7 +105,6 @@ class Database:
             )
         connection.executescript(_SCHEMA)
         connection.execute(f"PRAGMA user_version = {_VERSION}")
-        self.path.chmod(0o600)
         return connection
 
     def close(self) -> None:
@@ -111,7 +113,7 @@ class Database:
                 self._connection.close()
                 self._connection = None
             if self._guard is not None:
-                self._guard.close()
+                os.close(self._guard)
                 self._guard = None
 
     @property

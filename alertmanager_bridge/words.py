@@ -1,5 +1,6 @@
 """The words of a message: the bridge's own, from templates/, and users' Go templates."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from alertmanager_bridge.gotemplate.functions import SafeHtml
 from alertmanager_bridge.gotemplate.values import Record, template_data
 from fleetpulse.errors import ConfigError
 from fleetpulse.yamlconf import read_text
+
+log = logging.getLogger(__name__)
 
 # The names by which Alertmanager's users know its own texts, and the files with ours.
 _OWN = {
@@ -80,9 +83,19 @@ class About:
         return self._templates.render(text, self._data)
 
     def shown(self, name: str, text: str | None, *, escape: bool = False) -> str:
-        """The user's text filled in, or the bridge's own of this name where there is none."""
-        source = f'{{{{ template "{name}" . }}}}' if text is None else text
-        return self._templates.render(source, self._data, escape=escape).strip()
+        """The user's text filled in, or the bridge's own of this name where there is none.
+
+        Where the user's does not fit the message, its own words are better than none at all.
+        """
+        own = f'{{{{ template "{name}" . }}}}'
+        try:
+            text = self._templates.render(own if text is None else text, self._data, escape=escape)
+        except TemplateError as err:
+            if text is None:
+                raise
+            log.warning("%s; the message goes out with %s instead", err, name)
+            text = self._templates.render(own, self._data, escape=escape)
+        return text.strip()
 
 
 def _builtin(template: Template) -> Any:

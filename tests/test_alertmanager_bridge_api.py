@@ -252,8 +252,8 @@ def test_history_is_paged_and_filtered(client: FlaskClient, rig: Rig) -> None:
     rig.run(60)
 
     def page(query: str) -> tuple[list[str], Any]:
-        data = client.get(f"/api/v1/history?{query}").json["data"]
-        return [f"{e['event']} {e['alertname']}" for e in data["events"]], data["next_cursor"]
+        body = client.get(f"/api/v1/history?{query}").json
+        return [f"{e['event']} {e['alertname']}" for e in body["data"]], body["next_cursor"]
 
     first, cursor = page("type=alert&limit=3")
     rest, end = page(f"type=alert&limit=3&cursor={cursor}")

@@ -117,6 +117,14 @@ def test_users_words_and_headers() -> None:
     assert mail.get_content().strip() == "<b>a&lt;b</b>"
 
 
+def test_a_mail_about_very_many_alerts_stays_readable() -> None:
+    mail, _, _ = compose(email(25), message(*(alert(host=f"h{n}") for n in range(3000))))
+    text = mail.get_body(("plain",))
+    assert text is not None
+    assert "… and 2900 more." in text.get_content()
+    assert len(mail.as_bytes()) < 1 << 20
+
+
 def test_labels_cannot_add_headers_or_recipients() -> None:
     notifier = email(25, ", headers: {Subject: '{{ .CommonLabels.host }}'}")
     evil = "x\r\nBcc: evil@example.org\r\n\r\nbody"

@@ -252,7 +252,7 @@ def test_kill_9_between_decided_and_sent_loses_no_message(tmp_path: Path) -> Non
             (body,) = wait_for("the message after the restart", lambda: hook.bodies)
             assert body["alerts"][0]["labels"]["alertname"] == "Disk"
             path = f"{url}/api/v1/history?type=notification&event="
-            events = requests.get(path + "sent", timeout=10).json()["data"]["events"]
+            events = requests.get(path + "sent", timeout=10).json()["data"]
             assert len(events) == 1
 
 

@@ -135,10 +135,18 @@ def test_slacks_body_in_users_words() -> None:
     }
 
 
-def test_a_template_that_does_not_fit_is_not_retried() -> None:
+def test_a_channel_that_does_not_fit_the_message_is_not_retried() -> None:
     with pytest.raises(NotifyError, match=r"there is no \.Nope") as caught:
-        slack("http://127.0.0.1:9", ", text: '{{ .Nope }}'").notify(message())
+        slack("http://127.0.0.1:9", ", channel: '{{ .Nope }}'").notify(message())
     assert not caught.value.retriable
+
+
+def test_words_that_do_not_fit_the_message_are_replaced(caplog: pytest.LogCaptureFixture) -> None:
+    notifier = slack("http://x", ", text: '{{ .Nope }}', title: '{{ .Status }}'")
+    assert isinstance(notifier, SlackNotifier)
+    (attachment,) = notifier.body(message())["attachments"]
+    assert (attachment["title"], "Down is bad" in attachment["text"]) == ("firing", True)
+    assert "there is no .Nope" in caplog.text
 
 
 @pytest.mark.integration

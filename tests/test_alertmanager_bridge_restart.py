@@ -148,8 +148,9 @@ def test_a_file_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
 def test_the_state_is_for_the_owner_only(tmp_path: Path) -> None:
     database = Database(tmp_path / "b.db")
     database.open()
+    files = {path.name: path.stat().st_mode & 0o077 for path in tmp_path.glob("b.db*")}
     database.close()
-    assert (tmp_path / "b.db").stat().st_mode & 0o077 == 0
+    assert files == dict.fromkeys(("b.db", "b.db-wal", "b.db-shm", "b.db.lock"), 0)
 
 
 def test_a_closed_state_says_so(tmp_path: Path) -> None:
