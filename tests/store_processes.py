@@ -6,6 +6,7 @@ compact: folds everything there is, over and over.
 """
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from fleetpulse.model import Labels, Page
@@ -45,7 +46,7 @@ def compact(store: EmbeddedStore) -> None:
         print(done.pages, flush=True)
 
 
-ROLES = {"write": write, "burst": burst, "compact": compact}
+ROLES: dict[str, Callable[..., None]] = {"write": write, "burst": burst, "compact": compact}
 
 
 def main(role: str, file: str, *rest: str) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fleetpulse.errors import StorageError
-from fleetpulse.model import Labels
+from fleetpulse.model import Labels, Metadata
 from fleetpulse.storage.base import Hints
 from fleetpulse.storage.embedded import EmbeddedStore
 from fleetpulse.storage.embedded.database import fault
@@ -159,7 +159,9 @@ def test_reading_only_means_it(tmp_path: Path) -> None:
         assert len(everything(store)) == 1
         for forbidden in (
             lambda: store.write([page(HOST, T0, {line("m"): 1})]),
+            lambda: store.describe({"m": Metadata("gauge")}),
             lambda: store.expire(0),
+            store.compact,
         ):
             with pytest.raises(StorageError, match="for reading only") as raised:
                 forbidden()
@@ -176,6 +178,13 @@ def test_a_closed_store_says_so(tmp_path: Path) -> None:
         ):
             with pytest.raises(StorageError, match="is closed"):
                 call()
+
+
+def test_a_lock_file_that_cannot_be_made(tmp_path: Path) -> None:
+    with opened(tmp_path / "x.db") as store:
+        (tmp_path / "x.db.lock").mkdir()
+        with pytest.raises(StorageError, match=r"x\.db\.lock"):
+            store.compact()
 
 
 def test_a_backup_by_copy_is_a_store(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import cast
 
@@ -12,7 +13,19 @@ from fleetpulse.matchers import Matcher, MatchOp
 from fleetpulse.model import STALE_NAN, Labels, Layout, Metadata, Page
 from fleetpulse.storage.base import Hints
 from fleetpulse.storage.embedded import CompactionLimits, EmbeddedStore
-from tests.store_fakes import MINUTE, T0, bits, everything, line, opened, page, timed_page
+from fleetpulse.storage.embedded.chunks import spans_between
+from tests.store_fakes import (
+    FOR_EVER,
+    FROM_EVER,
+    MINUTE,
+    T0,
+    bits,
+    everything,
+    line,
+    opened,
+    page,
+    timed_page,
+)
 
 WEB = Labels.of(job="node", instance="web", zone="a")
 DB = Labels.of(job="node", instance="db")
@@ -308,3 +321,42 @@ def test_a_time_out_of_range_is_refused(tmp_path: Path) -> None:
                 store.write([page(WEB, bad, {ALL: 1})])
             with pytest.raises(StorageError, match="Unix milliseconds"):
                 store.write([timed_page(WEB, [(ALL, T0, 1), (ALL, bad, 1)])])
+
+
+def test_threads_share_one_store(tmp_path: Path) -> None:
+    hosts = [Labels.of(host=str(number)) for number in range(4)]
+
+    def work(host: Labels) -> list[int]:
+        seen = []
+        for turn in range(15):
+            store.write([page(host, T0 + turn, {ALL: turn, line("m", turn=str(turn)): 1})])
+            found = everything(store, Matcher("host", "=", host.get("host")))
+            seen.append(len(found[host.merged(ALL)]))
+        return seen
+
+    with opened(tmp_path / "x.db") as store, ThreadPoolExecutor(len(hosts)) as threads:
+        assert list(threads.map(work, hosts)) == [list(range(1, 16))] * len(hosts)
+        assert len(everything(store)) == len(hosts) * 16
+
+
+def test_a_page_from_the_wrong_century_slows_nothing(tmp_path: Path) -> None:
+    """Seconds sent as milliseconds land in 1970; who asks "from ever" must not pay for the gap."""
+    with opened(tmp_path / "x.db", now_ms=T0 + 60 * MINUTE) as store:
+        store.write([page(WEB, T0 // 1000, {ALL: 1}), page(WEB, T0, {ALL: 2})])
+        steps = 0
+
+        def step() -> int:
+            nonlocal steps
+            steps += 1
+            return 0
+
+        for _ in range(2):
+            (found,) = everything(store).values()
+            assert list(found) == [T0 // 1000, T0]
+            store.compact()
+        with store._database.reading() as db:
+            db.set_progress_handler(step, 1000)
+            found_spans = spans_between(db, FROM_EVER, FOR_EVER)
+            db.set_progress_handler(None, 0)
+    assert len(found_spans) == 2
+    assert steps < 10

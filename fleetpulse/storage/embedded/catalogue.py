@@ -17,7 +17,7 @@ from fleetpulse.storage.embedded.labeltable import FAIL, PASS, SILENT, Ids, Labe
 
 Mask = NDArray[np.bool_]
 
-_MERGED_KEPT = 200_000
+_MERGED_KEPT = 50_000  # some 20 MB
 _MATCHERS_MAX = 60  # one bit each
 
 

@@ -106,14 +106,18 @@ class Database:
         except (sqlite3.Error, OSError, UnicodeError, OverflowError) as err:
             raise fault(self.path, err) from err
 
+    def writer(self) -> sqlite3.Connection:
+        """The connection that writes, for writing(); StorageError where there is none."""
+        if self._writer is None:
+            text = "is closed" if self._closed else "was opened for reading only"
+            raise StorageError(f"{self.path} {text}", retriable=False)
+        return self._writer
+
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
         """One write transaction: committed at the end, undone where anything rises."""
         with self._write_lock, self._faults():
-            db = self._writer
-            if db is None:
-                text = "is closed" if self._closed else "was opened for reading only"
-                raise StorageError(f"{self.path} {text}", retriable=False)
+            db = self.writer()
             db.execute("BEGIN IMMEDIATE")
             try:
                 yield db

@@ -60,7 +60,8 @@ class Reader:
 
 
 def _clamped(start_ms: int, end_ms: int) -> tuple[int, int]:
-    return max(start_ms, -_EVER_MS), min(end_ms, _EVER_MS)
+    # int(): SQLite takes no numpy integers, which a caller's arithmetic may bring.
+    return max(int(start_ms), -_EVER_MS), min(int(end_ms), _EVER_MS)
 
 
 def _series(runs: RunsOf, selection: Selection, max_series: int) -> list[Series]:

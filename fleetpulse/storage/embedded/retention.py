@@ -2,11 +2,13 @@
 
 import sqlite3
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from fleetpulse.storage.embedded.database import Database
 from fleetpulse.storage.embedded.schema import SLOTS_PER_SPAN, SPAN_MS
+from fleetpulse.storage.embedded.sql import IN_LIST, id_list
 
 _BATCH = 5000
 
@@ -87,14 +89,13 @@ def _sweep_index(db: sqlite3.Connection, before_ms: int) -> tuple[int, int]:
     db.execute("DELETE FROM layout WHERE id NOT IN (SELECT layout FROM held)")
     query = "DELETE FROM target WHERE id NOT IN (SELECT target FROM held)"
     targets = db.execute(query).rowcount
-    used = {line for (blob,) in db.execute("SELECT lines FROM layout") for line in _ids(blob)}
-    unused = [(line,) for (line,) in db.execute("SELECT id FROM line") if line not in used]
-    db.executemany("DELETE FROM line WHERE id = ?", unused)
+    used = np.frombuffer(b"".join(_column(db, "SELECT lines FROM layout")), "<i4")
+    unused = np.setdiff1d(_column(db, "SELECT id FROM line"), used)
+    db.execute(f"DELETE FROM line WHERE id {IN_LIST}", (id_list(unused),))  # noqa: S608
     # Every process now forgets its copy of the index, and with it the ids that are gone.
     db.execute("UPDATE counter SET value = value + 1 WHERE name = 'generation'")
     return targets, len(unused)
 
 
-def _ids(blob: bytes) -> list[int]:
-    ids: list[int] = np.frombuffer(blob, "<i4").tolist()
-    return ids
+def _column(db: sqlite3.Connection, query: str) -> list[Any]:
+    return [value for (value,) in db.execute(query)]

@@ -15,7 +15,7 @@ Joined = dict[tuple[int, ...], Times]
 RunsOf = dict[tuple[int, int], list["Run"]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that triples the time to make one, and there are many
 class Run:
     """At least one sample of a series; times rise strictly.
 

@@ -104,12 +104,22 @@ def create(path: Path) -> None:
             db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             db.execute(f"PRAGMA user_version = {VERSION}")
             db.executescript(_TABLES)
+        _put_in_place(draft, path)
+    finally:
+        for ending in ("", "-wal", "-shm", "-journal"):
+            draft.with_name(draft.name + ending).unlink(missing_ok=True)
+
+
+def _put_in_place(draft: Path, path: Path) -> None:
+    try:
         os.link(draft, path)
     except FileExistsError:
-        pass
-    finally:
-        for leftover in path.parent.glob(f"{draft.name}*"):
-            leftover.unlink(missing_ok=True)
+        return
+    except OSError:
+        # A file system without hard links. What is left is a moment in which two processes that
+        # start for the first time may replace each other's empty store.
+        if not path.exists():
+            draft.rename(path)
 
 
 def verify(db: sqlite3.Connection, path: Path) -> None:

@@ -1,7 +1,8 @@
 """The embedded store's front: one object that writes, reads and looks after its file."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from fleetpulse.matchers import Matcher
@@ -67,14 +68,21 @@ class EmbeddedStore:
 
     def compact(self, limits: CompactionLimits = _LIMITS) -> Compaction:
         """Folds old pages into chunks. Call it every few minutes, in any one process."""
-        with alone(self._lock_path) as free:
+        with self._alone() as free:
             return self._compactor.run(self._now(), limits) if free else Compaction(busy=True)
 
     def expire(self, retention: float) -> Expiry:
         """Deletes samples older than retention (seconds), two hours of them at a time."""
-        with alone(self._lock_path) as free:
+        with self._alone() as free:
             before_ms = int((self._now() - retention) * 1000)
             return self._retention.run(before_ms) if free else Expiry(busy=True)
+
+    @contextmanager
+    def _alone(self) -> Iterator[bool]:
+        """Whether nobody else is compacting or expiring; StorageError where it may not write."""
+        self._database.writer()
+        with alone(self._lock_path) as free:
+            yield free
 
     def stats(self) -> Stats:
         """Sizes and counts, cheap enough to be asked for at every scrape."""
