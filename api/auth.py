@@ -60,7 +60,7 @@ class Gate:
         """StartError where the API would serve a network without a single key."""
         if self._config.needs_keys and not self._keys.any_active():
             raise StartError(
-                f"api: {self._config.listen} needs keys and there are none; make one with "
+                f"listening on {self._config.listen} needs keys and there are none; make one with "
                 f"`fleetpulse keys create --scope admin`, or listen on 127.0.0.1"
             )
 
