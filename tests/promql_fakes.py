@@ -105,6 +105,7 @@ QUERIES = [
     "hour(timestamp(load)) + on() group_left() minute()",
     "clamp_max(scalar(sum(load)) - load, 80)",
     'label_replace(load, "rack", "r-$1", "host", "(.)") or info',
+    "scalar(sum(load @ 1700000600)) + load",
     "sum(load @ 1700000600) + on() group_right() load",
     "changes(load[10m]) + on(host) group_right() resets(cpu_total[10m] offset 1m)",
     "last_over_time(load[3m]) == load",

@@ -206,7 +206,7 @@ def _labels(line: str) -> tuple[Labels, str]:
 
 
 def _braces(tokens: Iterator[Token]) -> tuple[list[tuple[str, str]], int]:
-    pairs = []
+    pairs: list[tuple[str, str]] = []
     key = ""
     for token in tokens:
         if token.text == "}":

@@ -209,6 +209,18 @@ def test_store_is_asked_for_what_is_needed_only(
     assert given.max_samples > 0
 
 
+def test_times_out_of_bounds_are_refused() -> None:
+    with pytest.raises(QueryError, match="timestamp out of bounds") as caught:
+        Engine(up()).instant("up", 2**63)
+    assert caught.value.error_type == "bad_data"
+
+
+def test_no_time_left_is_a_timeout() -> None:
+    with pytest.raises(QueryError, match="timed out") as caught:
+        Engine(up()).instant("1", 0, timeout=-1.0)
+    assert caught.value.error_type == "timeout"
+
+
 def test_same_selection_is_fetched_once() -> None:
     reader = up()
     Engine(reader).instant("up / (up + up)", 60_000)

@@ -91,7 +91,12 @@ def wait_until_ready(url: str) -> None:
 
 @pytest.mark.parametrize("query", QUERIES)
 def test_range_equals_prometheus(peer: str, query: str) -> None:
-    asked = {"query": query, "start": START_MS / 1000, "end": END_MS / 1000, "step": STEP_MS / 1000}
+    asked: dict[str, str | float] = {
+        "query": query,
+        "start": START_MS / 1000,
+        "end": END_MS / 1000,
+        "step": STEP_MS / 1000,
+    }
     answer = requests.get(f"{peer}/api/v1/query_range", params=asked, timeout=20).json()
     assert answer["status"] == "success", answer
     wanted = {

@@ -153,6 +153,20 @@ def gauge(rng: random.Random) -> Samples:
     return [(at * 10_000, rng.gauss(0.0, 1.0) * 10 ** rng.randint(-3, 3)) for at in range(1200)]
 
 
+def cancelling(rng: random.Random) -> Samples:
+    """Of alternating sign: a plain sum would lose what is left over."""
+    return [(at * 10_000, (-1) ** at * 1e8 + rng.random()) for at in range(1200)]
+
+
+def lofty(rng: random.Random) -> Samples:
+    """Small changes far from zero: the mean dwarfs the deviation."""
+    return [(at * 10_000, 1e7 + rng.gauss(0.0, 10.0)) for at in range(1200)]
+
+
+def level(_: random.Random) -> Samples:
+    return [(at * 10_000, 0.1) for at in range(1200)]
+
+
 def windows(samples: Samples, times: range, length: int) -> list[Window]:
     live = [(at, value) for at, value in samples if not is_stale(value)]
     at = [time for time, _ in live]
@@ -170,7 +184,7 @@ SHAPES = [
 ]
 
 
-@pytest.mark.parametrize("make", [counter, gauge])
+@pytest.mark.parametrize("make", [counter, gauge, cancelling, lofty, level])
 @pytest.mark.parametrize(("text", "length", "times"), SHAPES)
 @pytest.mark.parametrize("query", FUNCTIONS)
 def test_function_equals_its_definition(
