@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 from alertmanager_bridge.database import Database
 
+MAX_ROWS = 1_000_000  # some hundreds of MB: flapping alerts must not fill the disk
+
 HistoryType = Literal["alert", "notification"]
 
 
@@ -89,4 +91,8 @@ class History:
         return found, found[-1].id if len(rows) > query.limit else None
 
     def expire(self, before: float) -> None:
+        """Removes what is older than a time, and the oldest rows where there are too many."""
         self._database.execute("DELETE FROM history WHERE at < ?", (before,))
+        self._database.execute(
+            "DELETE FROM history WHERE id <= (SELECT max(id) FROM history) - ?", (MAX_ROWS,)
+        )

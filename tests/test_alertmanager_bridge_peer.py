@@ -3,7 +3,6 @@
 import json
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +12,8 @@ from typing import Any
 import pytest
 import requests
 
-from tests.support import ROOT, Receiver, free_port, wait_for
+from tests.bridge_process import FILE, bridge, posted, report, running
+from tests.support import Receiver, free_port, wait_for
 
 pytestmark = [
     pytest.mark.peer,
@@ -23,61 +23,6 @@ pytestmark = [
         reason="needs prometheus-alertmanager and amtool (Debian: prometheus-alertmanager)",
     ),
 ]
-
-# Runs a bridge in a process of its own, as the command line does.
-SERVER = """
-import sys
-from pathlib import Path
-from alertmanager_bridge.app import Bridge, BridgeConfig, create_app
-from fleetpulse.serving import serve
-from fleetpulse.telemetry import new_registry, setup_logging
-setup_logging()
-folder, port = Path(sys.argv[1]), sys.argv[2]
-config = BridgeConfig.model_validate(
-    {"listen": f"127.0.0.1:{port}", "config_file": str(folder / "am.yml"),
-     "external_url": "http://am.example"})
-running = []
-def create():
-    registry = new_registry()
-    bridge = Bridge(config, folder / "bridge.db", registry)
-    bridge.start()
-    running.append(bridge)
-    return create_app(bridge, config, registry)
-serve(create, config.listen, threads=4, on_stop=lambda: [one.stop() for one in running])
-"""
-
-
-@contextmanager
-def running(command: list[str], log: Path, url: str) -> Iterator[subprocess.Popen[bytes]]:
-    with log.open("ab") as out:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=out)
-    try:
-        wait_for(f"{url}: {log.read_text()}", lambda: _ready(url, process, log))
-        yield process
-    finally:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(5)
-
-
-def _ready(url: str, process: subprocess.Popen[bytes], log: Path) -> bool:
-    assert process.poll() is None, log.read_text()
-    try:
-        return requests.get(f"{url}/-/ready", timeout=2).status_code == 200
-    except requests.RequestException:
-        return False
-
-
-@contextmanager
-def bridge(folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-c", SERVER, str(folder), str(port)]
-    with running(command, folder / "bridge.log", url) as process:
-        yield url, process
 
 
 @contextmanager
@@ -92,59 +37,6 @@ def alertmanager(folder: Path) -> Iterator[str]:
     ]  # fmt: skip
     with running(command, folder / "alertmanager.log", url):
         yield url
-
-
-FILE = """
-route:
-  receiver: all
-  group_by: [alertname]
-  group_wait: 1s
-  group_interval: 2s
-  repeat_interval: 1h
-  routes:
-  - matchers: [team=~"db|web.*", severity!=info]
-    receiver: "team's (own)"
-    group_by: ['...']
-    continue: true
-  - match: {team: web}
-    receiver: all
-    group_by: [team, alertname]
-inhibit_rules:
-- source_matchers: [severity=page]
-  target_matchers: [severity=warn]
-  equal: [host]
-receivers:
-- name: all
-  webhook_configs: [{url: '%(url)s'}]
-- name: "team's (own)"
-  webhook_configs: [{url: '%(url)s', max_alerts: 1}]
-"""
-
-
-def posted(start: float) -> list[dict[str, Any]]:
-    began = time.strftime("%Y-%m-%dT%H:%M:%S.250Z", time.gmtime(start))
-    sets = [
-        {"alertname": "Disk", "host": "b", "severity": "warn", "job": "node", "instance": "i2"},
-        {"alertname": "Disk", "host": "a", "severity": "page", "job": "node", "instance": "i1"},
-        {"alertname": "Cpu", "host": "a", "severity": "warn"},
-        {"alertname": "Cpu", "host": "c", "severity": "warn", "team": "web", "empty": ""},
-        {"alertname": "Queue", "team": "db", "severity": "info"},
-        {"alertname": "Grün", "path": 'C:\\\\x "y"', "team": "db"},
-    ]
-    return [
-        {
-            "labels": labels,
-            "annotations": {"summary": f"{labels['alertname']} is bad", "nothing": ""},
-            "startsAt": began,
-            "generatorURL": "http://prometheus.example/graph?g0.expr=up",
-        }
-        for labels in sets
-    ]
-
-
-def report(url: str, alerts: list[dict[str, Any]]) -> None:
-    answer = requests.post(f"{url}/api/v2/alerts", json=alerts, timeout=10)
-    assert answer.status_code == 200, answer.text
 
 
 def comparable(bodies: list[Any]) -> list[str]:
@@ -234,48 +126,3 @@ def test_amtool_works(tmp_path: Path) -> None:
             assert silence in amtool(url, "silence", "query", "-q", "--expired")
             assert "receiver: all" in amtool(url, "config", "show")
             wait_for("the message of an alert that amtool sent", lambda: hook.bodies)
-
-
-def test_kill_9_between_decided_and_sent_loses_no_message(tmp_path: Path) -> None:
-    # The receiver refuses until the bridge was killed; the decided message must then arrive.
-    with Receiver([500] * 1000) as hook:
-        (tmp_path / "am.yml").write_text(FILE % {"url": hook.url})
-        with bridge(tmp_path) as (url, process):
-            report(url, posted(time.time())[1:2])
-            wait_for("an attempt that failed", lambda: hook.refused)
-            killed = _worker_of(process.pid)
-            subprocess.run(["kill", "-9", str(killed), str(process.pid)], check=True)
-            process.wait(10)
-    with Receiver() as hook:
-        (tmp_path / "am.yml").write_text(FILE % {"url": hook.url})
-        with bridge(tmp_path) as (url, _):
-            (body,) = wait_for("the message after the restart", lambda: hook.bodies)
-            assert body["alerts"][0]["labels"]["alertname"] == "Disk"
-            path = f"{url}/api/v1/history?type=notification&event="
-            events = requests.get(path + "sent", timeout=10).json()["data"]
-            assert len(events) == 1
-
-
-def _worker_of(pid: int) -> int:
-    found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return int(found[0])
-
-
-def test_a_reload_hands_the_state_to_the_new_process(tmp_path: Path) -> None:
-    with Receiver() as hook:
-        (tmp_path / "am.yml").write_text(FILE % {"url": hook.url})
-        with bridge(tmp_path) as (url, process):
-            report(url, posted(time.time())[1:2])
-            wait_for("the message", lambda: hook.bodies)
-            before = _worker_of(process.pid)
-            process.send_signal(1)
-
-            def handed_over() -> bool:
-                return _worker_of(process.pid) != before and _ready(url, process, tmp_path / "x")
-
-            wait_for("the new worker", handed_over)
-            assert len(requests.get(f"{url}/api/v2/alerts", timeout=10).json()) == 1
-            again = posted(time.time())[0:2]
-            report(url, again)
-            wait_for("the second message", lambda: len(hook.bodies) >= 2)
-            assert len(hook.bodies) == 2

@@ -137,8 +137,16 @@ def _read(response: requests.Response, deadline: float) -> str:
     return raw[:_MAX_ANSWER].decode(response.encoding or "utf-8", "replace")
 
 
+def _place(url: str) -> str:
+    """Host and port of a URL; nothing else of it may be shown."""
+    try:
+        return urlsplit(url).netloc.rpartition("@")[2] or "the receiver"
+    except ValueError:
+        return "the receiver"
+
+
 def _reason(err: Exception, url: str) -> str:
-    place = urlsplit(url).netloc.rpartition("@")[2] or "the receiver"
+    place = _place(url)
     if isinstance(err, requests.exceptions.SSLError):
         return f"{place}: the TLS certificate or connection was not accepted"
     if isinstance(err, requests.exceptions.ConnectTimeout):
@@ -152,7 +160,7 @@ def _reason(err: Exception, url: str) -> str:
 
 def _refusal(response: requests.Response, text: str, url: str) -> NotifyError:
     code = response.status_code
-    place = urlsplit(url).netloc.rpartition("@")[2]
+    place = _place(url)
     said = scrub(text, url)
     message = f"{place}: HTTP {code}" + (f": {said}" if said else "")
     if 300 <= code < 400:
@@ -165,7 +173,8 @@ def _refusal(response: requests.Response, text: str, url: str) -> NotifyError:
 def scrub(text: str, *secrets: str) -> str:
     """The start of what a server said, on one line and without what is secret."""
     for secret in secrets:
-        for part in (secret, urlsplit(secret).path.strip("/")):
+        path = secret.partition("://")[2].partition("/")[2]
+        for part in (secret, path):
             text = text.replace(part, "<secret>") if len(part) > 3 else text
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:_SHOWN_ANSWER]
 

@@ -11,7 +11,7 @@ from alertmanager_bridge.receivers.slack import SlackNotifier
 from alertmanager_bridge.receivers.webhook import WebhookNotifier
 from alertmanager_bridge.words import Words, read_templates
 
-_TIMEOUT = 10.0  # seconds for one attempt
+_TIMEOUT, _LONGEST_TIMEOUT = 10.0, 60.0  # seconds for one attempt
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ def build_integrations(config: AlertmanagerFile) -> dict[str, list[Integration]]
 
 def _poster(own: HttpConfig | None, config: AlertmanagerFile, timeout: float) -> JsonPoster:
     http = own if own is not None else config.global_.http_config
-    return JsonPoster(http, timeout=min(timeout or _TIMEOUT, _TIMEOUT))
+    return JsonPoster(http, timeout=min(timeout or _TIMEOUT, _LONGEST_TIMEOUT))
 
 
 def _slack(
