@@ -137,6 +137,7 @@ class AlertingRule:
             alert, known = found.get(labels), self.alerts.get(labels)
             base = _merged(known, alert)
             following = base.advance(seen=alert is not None, at=at, hold=hold, keep=keep)
+            _log_change(base.state, following)
             if not following.state.forgotten(at):
                 moved[labels] = following
         active = sum(alert.state.name != "inactive" for alert in moved.values())
@@ -194,6 +195,12 @@ class AlertingRule:
             yield alert.labels.with_(__name__=ALERTS, alertstate=alert.state.name), 1.0
             since = float(int(alert.state.active_at or 0))
             yield alert.labels.with_(__name__=FOR_STATE), since
+
+
+def _log_change(before: AlertState, alert: ActiveAlert) -> None:
+    if (before.name == "firing") != (alert.state.name == "firing"):
+        what = "firing" if alert.state.name == "firing" else "no longer firing"
+        log.info("%s: %s", what, alert.labels)
 
 
 def _merged(known: ActiveAlert | None, found: ActiveAlert | None) -> ActiveAlert:

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 from fleetpulse.errors import ConfigError
 from fleetpulse.model import Labels
 from fleetpulse.promql.result import QueryEngine
-from fleetpulse.service import FileWatch
+from fleetpulse.service import STOP_DEADLINE, FileWatch
 from fleetpulse.storage.base import SampleWriter
 from fleetpulse.telemetry import TelemetryServer, health_routes
 from fleetpulse.values import ListenAddress
@@ -81,13 +81,15 @@ class RulesApp:
         self._timetable.start()
         self._watch.start()
         self._ready = True
+        log.info("%s", self.ready())
 
     def stop(self) -> None:
         self._ready = False
         self._watch.stop()
         self._manager.stop()
-        self._timetable.stop()
-        self._notifier.stop()
+        # Together within the time that a service has for its end.
+        self._timetable.stop(STOP_DEADLINE / 2)
+        self._notifier.stop(STOP_DEADLINE / 2)
         self._server.stop()
 
     def ready(self) -> str | None:

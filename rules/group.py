@@ -142,8 +142,10 @@ class Group:
             count = self._run(run, at, written)
             run.health, run.last_error = "ok", ""
         except FleetPulseError as err:
+            # Once when it begins; the metrics and the rules page tell how long it lasts.
+            level = logging.DEBUG if run.last_error == str(err) else logging.WARNING
+            log.log(level, "group %s: rule %s failed: %s", key, run.spec.name, err)
             count = self._failed(run, str(err))
-            log.warning("group %s: rule %s failed: %s", key, run.spec.name, err)
         except Exception as err:
             count = self._failed(run, f"internal error: {err!r}")
             log.exception("group %s: rule %s failed", key, run.spec.name)

@@ -54,6 +54,8 @@ class RuleMetrics:
         """Shows the group from the start, with zeroes."""
         for metric in self._of_group:
             metric.labels(key)
+        for state in ("pending", "firing"):
+            self.alerts.labels(key, state)
         self.interval.labels(key).set(interval)
         self.rules.labels(key).set(rules)
 

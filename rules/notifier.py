@@ -266,11 +266,12 @@ class Notifier:
         for sender in self._senders.values():
             sender.queue.add(alerts)
 
-    def stop(self) -> None:
-        self._end(list(self._senders.values()))
+    def stop(self, within: float = STOP_DEADLINE) -> None:
+        """Sends what waits if that takes no more than so many seconds."""
+        self._end(list(self._senders.values()), within)
 
-    def _end(self, senders: Sequence[BridgeSender]) -> None:
-        deadline = time.monotonic() + STOP_DEADLINE
+    def _end(self, senders: Sequence[BridgeSender], within: float = STOP_DEADLINE) -> None:
+        deadline = time.monotonic() + within
         for sender in senders:
             sender.stopping()
         for sender in senders:

@@ -107,11 +107,12 @@ class Timetable:
                 entry.removed = True
                 self._changed.wait_for(lambda: not entry.running)
 
-    def stop(self) -> None:
+    def stop(self, within: float = STOP_DEADLINE) -> None:
+        """Begins no further turn, and waits so many seconds for those under way."""
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
-        deadline = time.monotonic() + STOP_DEADLINE
+        deadline = time.monotonic() + within
         for thread in self._threads:
             if thread.is_alive():
                 thread.join(max(0.0, deadline - time.monotonic()))

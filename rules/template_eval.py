@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from fleetpulse.errors import FleetPulseError
-from rules.template_format import go_type, show
+from rules.template_format import MAX_TEXT, go_type, show
 from rules.template_nodes import (
     Action,
     Body,
@@ -60,7 +60,7 @@ class Limits:
     """What one expansion may use: nodes visited, characters written, seconds."""
 
     steps: int = 100_000
-    output: int = 65_536
+    output: int = MAX_TEXT
     seconds: float = 10.0
 
 
@@ -122,7 +122,7 @@ class Evaluation:
         elif isinstance(node, Action):
             value = self._pipeline(node.pipeline, dot)
             if not node.pipeline.variables:
-                self._write(show(value), node.pipeline.line)
+                self._write(_shown(value, node.pipeline.line), node.pipeline.line)
         elif isinstance(node, Range):
             self._range(node, dot)
         elif isinstance(node, Call):
@@ -277,16 +277,26 @@ class Evaluation:
         self._out.append(text)
 
 
+def _shown(value: Any, line: int) -> str:
+    try:
+        return show(value)
+    except (ValueError, RecursionError) as err:
+        raise TemplateError(line, str(err)) from err
+
+
 def _given(final: Any) -> list[Any]:
     return [] if final is _NOTHING else [final]
 
 
 def _guarded(function: GoFunction, arguments: list[Any], name: str, line: int) -> Any:
+    # Text that doubles in a loop would fill the memory long before any other bound is met.
+    if sum(len(one) for one in arguments if isinstance(one, str)) > MAX_TEXT:
+        raise TemplateError(line, f"more than {MAX_TEXT} characters for {name}")
     try:
         return function(*arguments)
     except TemplateError:
         raise
-    except (ValueError, FleetPulseError) as err:
+    except (ValueError, RecursionError, FleetPulseError) as err:
         raise TemplateError(line, f"error calling {name}: {err}") from err
 
 

@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 # A verb: flags, width, precision, letter. Go's explicit argument indexes (%[1]d) are not taken.
@@ -11,6 +11,8 @@ _VERB = re.compile(r"%([+\-# 0]*)(\*|\d+)?(\.(?:\*|\d+)?)?(.)?", re.DOTALL)
 # No annotation needs more, and a width of a million is a way to fill the memory.
 _MAX_WIDTH = 1_000
 _SHORTEST = -1
+# The longest text that a value or an expansion may have.
+MAX_TEXT = 65_536
 
 
 def format_float(value: float, verb: str = "g", precision: int = _SHORTEST) -> str:
@@ -68,19 +70,46 @@ def go_type(value: Any) -> str:
 
 
 def show(value: Any) -> str:
-    """What `{{ value }}` and the verb %v print."""
+    """What `{{ value }}` and the verb %v print. ValueError where that would be too long."""
+    parts: list[str] = []
+    _show_into(value, parts, [MAX_TEXT])
+    return "".join(parts)
+
+
+def _show_into(value: Any, parts: list[str], left: list[int]) -> None:
+    """Adds the value's text. left: characters that may still come, for all levels together."""
+    if isinstance(value, Mapping):
+        _show_items(value.items(), "map[", parts, left)
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        _show_items(((None, item) for item in value), "[", parts, left)
+    else:
+        parts.append(_show_plain(value))
+        left[0] -= len(parts[-1])
+
+
+def _show_items(
+    items: Iterable[tuple[Any, Any]], start: str, parts: list[str], left: list[int]
+) -> None:
+    pairs = list(items)
+    # Go prints maps in the order of their keys.
+    ordered = pairs if not pairs or pairs[0][0] is None else sorted(pairs, key=lambda pair: pair[0])
+    parts.append(start)
+    for index, (key, item) in enumerate(ordered):
+        prefix = (" " if index else "") + ("" if key is None else f"{key}:")
+        parts.append(prefix)
+        left[0] -= len(prefix) + 1
+        if left[0] < 0:
+            raise ValueError(f"more than {MAX_TEXT} characters to print")
+        _show_into(item, parts, left)
+    parts.append("]")
+
+
+def _show_plain(value: Any) -> str:
     if value is None:
         return "<no value>"
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, float):
-        return format_float(value)
-    if isinstance(value, Mapping):
-        pairs = sorted(value.items())
-        return f"map[{' '.join(f'{key}:{show(item)}' for key, item in pairs)}]"
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return f"[{' '.join(show(item) for item in value)}]"
-    return str(value)
+    return format_float(value) if isinstance(value, float) else str(value)
 
 
 def sprint(values: Sequence[Any]) -> str:

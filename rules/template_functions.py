@@ -12,14 +12,13 @@ from fleetpulse.regex import compile_pattern, expand
 from fleetpulse.values import parse_duration
 from rules import humanize
 from rules.template_eval import AnyMap, GoFunction, truth
-from rules.template_format import go_type, sprint, sprintf, sprintln
+from rules.template_format import MAX_TEXT, go_type, sprint, sprintf, sprintln
 from rules.template_values import GoDuration, GoTime, QuerySample
 
 # Answers a query at the time of the evaluation. Raises QueryError and StorageError.
 QueryFunction = Callable[[str], Sequence[QuerySample]]
 
 _MAX_QUERIES = 20
-_MAX_REPLACED = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +202,7 @@ def _replace_all(pattern: str, replacement: str, text: str) -> str:
         out += [text[at:start], expand(match, replacement)]
         at = last_end = end
         length += len(out[-1]) + len(out[-2])
-        if length > _MAX_REPLACED:
+        if length > MAX_TEXT:
             raise ValueError("the replaced text is too long")
     return "".join(out) + text[at:]
 

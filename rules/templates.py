@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 from rules.template_eval import Evaluation
+from rules.template_format import MAX_TEXT
 from rules.template_functions import NAMES, QueryFunction, functions
 from rules.template_nodes import Template, TemplateError
 from rules.template_parser import parse
@@ -17,19 +18,24 @@ from rules.template_values import AlertData
 log = logging.getLogger(__name__)
 
 _VARIABLES = ("labels", "externalLabels", "externalURL", "value")
-_MAX_TEMPLATE = 65_536
 
 
 def check(text: str) -> None:
     """Raises TemplateError where text is no template that can be expanded."""
-    if len(text) > _MAX_TEMPLATE:
-        raise TemplateError(1, f"longer than {_MAX_TEMPLATE} characters")
+    if len(text) > MAX_TEXT:
+        raise TemplateError(1, f"longer than {MAX_TEXT} characters")
     _parsed(text)
 
 
 @lru_cache(maxsize=4096)
 def _parsed(text: str) -> Template:
     return parse(text, NAMES, _VARIABLES)
+
+
+@lru_cache(maxsize=1024)
+def _warn_once(name: str, text: str, error: str) -> None:
+    """Not at every evaluation: the annotation itself keeps saying it."""
+    log.warning("alert %s: expanding %r failed: %s", name, text, error)
 
 
 class Expander:
@@ -46,9 +52,11 @@ class Expander:
         if "{{" not in text:
             return text
         try:
-            return Evaluation(_parsed(text), self._functions).run(data, data.variables())
+            result = Evaluation(_parsed(text), self._functions).run(data, data.variables())
+            # Half a surrogate pair, which a template can make, has no place in UTF-8.
+            return result.encode(errors="replace").decode()
         except TemplateError as err:
-            log.warning("alert %s: expanding %r failed: %s", self._name, text[:200], err)
+            _warn_once(self._name, text[:200], str(err))
             return (
                 "<error expanding template: error executing template"
                 f" __alert_{self._name}: template: {err}>"

@@ -102,6 +102,7 @@ GOOD = [
     ('{{ define "x" }}{{ .arg0 }} {{ .arg1 }}{{ end }}{{ template "x" (args 1 "2") }}', "1 2"),
     ('{{ block "x" . }}{{ .Value }}{{ end }}', "85.123456"),
     ("{{ (args 1).arg7 }}", "<no value>"),
+    ('{{ printf "%c" 0xD800 }}', "?"),
     ("{{ html `<a>` }} {{ urlquery `a b` }} {{ `<` | safeHtml }}", "&lt;a&gt; a+b <"),
 ]  # fmt: skip
 
@@ -190,6 +191,18 @@ FAILURES = [
     ('{{ define "x" }}{{ template "x" }}{{ end }}{{ template "x" }}', "more than 50 templates"),
     ('{{ range 30 }}{{ query "m" }}{{ end }}', "error calling query: more than 20 queries"),
     ("{{ range 90000 }}{{ range 90000 }}{{ end }}{{ end }}", "stopped after 100000 steps"),
+    (
+        '{{ $x := "ab" }}{{ range 99 }}{{ $x = print $x $x }}{{ end }}',
+        "more than 65536 characters for print",
+    ),
+    (
+        "{{ $x := args 1 }}{{ range 99 }}{{ $x = args $x $x }}{{ end }}{{ $x }}",
+        "more than 65536 characters to print",
+    ),
+    (
+        "{{ $x := args 1 }}{{ range 9999 }}{{ $x = args $x }}{{ end }}{{ print $x }}",
+        "error calling print: maximum recursion depth exceeded",
+    ),
     ("{{ range 999 }}{{ printf `%999d` 1 }}{{ end }}", "more than 65536 characters written"),
 ]
 
