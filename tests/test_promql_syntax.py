@@ -122,12 +122,14 @@ FAULTS = [
     pytest.param("up[5m:9e20]", "1:7: .*duration out of range", id="an endless step"),
     pytest.param("up[9999999999y]", "parse error", id="too many years"),
     pytest.param("up[0s]", "duration must be greater than 0", id="an empty range"),
+    pytest.param('"\\x41\\q"', "unknown escape sequence 'q'", id="an escape that is none"),
+    pytest.param('"\\x41\\ud800"', "not supported: .* is not UTF-8", id="half a character"),
     pytest.param('"\\xff"', "not supported: .* is not UTF-8", id="bytes that are no text"),
     pytest.param("up + fill(0) up", "not supported: fill", id="fill"),
     pytest.param("(" * 99 + "1" + ")" * 99, "1:65: .*more than 64 open brackets", id="too deep"),
     pytest.param("+".join(["1"] * 502), "more than 500 operators", id="too many operators"),
     pytest.param("-" * 100_000 + "1", "at most 100000 are taken", id="too long"),
-    pytest.param("-" * 9_999 + "1", "1:52: .*more than 50 powers and signs", id="too many signs"),
+    pytest.param("-" * 9_999 + "1", "1:51: .*more than 50 powers and signs", id="too many signs"),
     pytest.param("a^" * 9_999 + "1", "more than 50 powers", id="too many powers"),
     pytest.param("abs(" * 9_999 + "1" + ")" * 9_999, "more than 64 open", id="too many calls"),
 ]
@@ -138,6 +140,18 @@ def test_fault_is_bad_data_and_says_what_is_wrong(text: str, message: str) -> No
     with pytest.raises(QueryError, match=message) as caught:
         parse(text)
     assert caught.value.error_type == "bad_data"
+
+
+def test_query_too_deep_for_the_stack_is_refused_all_the_same() -> None:
+    """Each bracket holds fewer powers than may be in a row, but all together are too many."""
+    deep = ("(1*" + "1^" * 49) * 10 + "1" + ")" * 10
+    with pytest.raises(QueryError, match="nested too deeply") as caught:
+        parse(deep)
+    assert caught.value.error_type == "bad_data"
+
+
+def test_many_signs_in_a_wide_query_are_fine() -> None:
+    assert isinstance(parse(" or ".join(["up > -1"] * 160)), Binary)
 
 
 TYPES = [

@@ -136,6 +136,8 @@ class Engine:
             # NaN, Inf and division by zero are values here, as in Prometheus.
             with np.errstate(all="ignore"):
                 yield
+        except RecursionError:
+            raise QueryError("execution", "the query is nested too deeply") from None
         finally:
             self._turns.release()
 

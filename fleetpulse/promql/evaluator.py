@@ -125,8 +125,8 @@ class Evaluator:
         frame = self._over_windows(call, function, ctx).compact()
         if function.counter:
             at = ctx.at_node(call.args[0].pos)
-            for labels in frame.labels:
-                _check_counter_name(labels.get(METRIC_NAME), at)
+            for name in dict.fromkeys(labels.get(METRIC_NAME) for labels in frame.labels):
+                _check_counter_name(name, at)
         return frame
 
     def _over_windows(self, call: Call, function: RangeFunction, ctx: EvalContext) -> Frame:

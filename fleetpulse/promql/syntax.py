@@ -127,6 +127,8 @@ def parse(text: str) -> Expr:
         return _Converter(scanned).convert_all(tree)
     except (ValueError, OverflowError) as err:
         raise _syntax_error(text, str(err)) from None
+    except RecursionError:
+        raise QueryError("bad_data", "parse error: nested too deeply") from None
     except BaseException as err:
         # A panic of the parser derives from BaseException alone, and would end the thread.
         if type(err).__name__ != "PanicException":

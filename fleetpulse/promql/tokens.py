@@ -18,7 +18,7 @@ MAX_LENGTH = 100_000  # characters
 MAX_NESTING = 64  # open brackets of any kind
 MAX_OPERATORS = 500
 MAX_SECONDS = 1e11  # in a range or an offset
-MAX_RIGHT = 50  # powers and signs: each is one deeper than the one before
+MAX_RIGHT = 50  # powers and signs in a row: each is one deeper than the one before
 
 _TOKEN = re.compile(
     r"""(?P<space>\s+|\#[^\n]*)
@@ -34,7 +34,7 @@ _ESCAPE = re.compile(
     |u(?P<point>[0-9a-fA-F]{4})|(?P<simple>.))""",
     re.VERBOSE,
 )
-_SIMPLE_ESCAPES = dict(zip("abfnrtv", "\a\b\f\n\r\t\v", strict=True))
+_SIMPLE_ESCAPES = dict(zip("abfnrtv\\\"'", "\a\b\f\n\r\t\v\\\"'", strict=True))
 _OPENING, _CLOSING = frozenset("([{"), frozenset(")]}")
 _OPERATORS = frozenset(["+", "-", "*", "/", "%", "^", "==", "!=", "<", ">", "<=", ">="])
 _WORD_OPERATORS = frozenset(["and", "or", "unless", "atan2"])
@@ -119,7 +119,8 @@ def _check_bounds(text: str, tokens: list[Token]) -> None:
             depth -= 1
         elif token.kind != "string" and _is_operator(token):
             operators += 1
-            right += token.text == "^" or _is_operator(before)
+            # Any other operator between two operands ends a run of those that bind to the right.
+            right = right + 1 if token.text == "^" or _expects_operand(before) else 0
         for count, limit, what in (
             (depth, MAX_NESTING, "open brackets"),
             (operators, MAX_OPERATORS, "operators"),
@@ -128,6 +129,11 @@ def _check_bounds(text: str, tokens: list[Token]) -> None:
             if count > limit:
                 where = position(text, token.at)
                 raise _bad(f"{where}: parse error: more than {limit} {what}")
+
+
+def _expects_operand(before: Token) -> bool:
+    """Whether a plus or minus after this token is a sign."""
+    return _is_operator(before) or before.text in ("(", ",", "", "bool")
 
 
 def _check_durations(text: str, tokens: list[Token]) -> None:
@@ -182,7 +188,7 @@ def _string(token: Token) -> str:
         return inner
     try:
         return b"".join(_escaped(found) for found in _ESCAPE.finditer(inner)).decode()
-    except UnicodeDecodeError:
+    except UnicodeError:
         raise _bad(f"not supported: {token.text} is not UTF-8") from None
 
 
@@ -194,8 +200,10 @@ def _escaped(found: "re.Match[str]") -> bytes:
         value = int(found["hex"] or found["octal"], 16 if found["hex"] else 8)
     elif found["point"]:
         return chr(int(found["point"], 16)).encode()
+    elif found["simple"] in _SIMPLE_ESCAPES:
+        return _SIMPLE_ESCAPES[found["simple"]].encode()
     else:
-        value = ord(_SIMPLE_ESCAPES.get(found["simple"], found["simple"]))
+        raise _bad(f"parse error: unknown escape sequence '{found['simple']}'")
     return bytes([value & 0xFF])
 
 
