@@ -207,6 +207,11 @@ def _replace_all(pattern: str, replacement: str, text: str) -> str:
     return "".join(out) + text[at:]
 
 
+def _each(change: Callable[[str], str], text: str) -> str:
+    """Letter by letter, as Go does it: ß has no capital of one letter, and stays."""
+    return "".join(new if len(new := change(char)) == 1 else char for char in text)
+
+
 def _title(text: str) -> str:
     """Every word with a capital, the rest as it is."""
     out, inside = [], False
@@ -279,8 +284,8 @@ _ALL = (
     _Typed("match", ("string", "string"), _match),
     _Typed("safeHtml", ("string",), lambda text: text),
     _Typed("title", ("string",), _title),
-    _Typed("toUpper", ("string",), str.upper),
-    _Typed("toLower", ("string",), str.lower),
+    _Typed("toUpper", ("string",), lambda text: _each(str.upper, text)),
+    _Typed("toLower", ("string",), lambda text: _each(str.lower, text)),
     _Typed("graphLink", ("string",), lambda expression: graph_path(expression, 0)),
     _Typed("tableLink", ("string",), lambda expression: graph_path(expression, 1)),
     _Typed("stripPort", ("string",), _strip_port),

@@ -5,6 +5,7 @@ has it: an alert with a poor description is better than none.
 """
 
 import logging
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 
@@ -17,6 +18,7 @@ from rules.template_values import AlertData
 
 log = logging.getLogger(__name__)
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _VARIABLES = ("labels", "externalLabels", "externalURL", "value")
 
 
@@ -54,7 +56,7 @@ class Expander:
         try:
             result = Evaluation(_parsed(text), self._functions).run(data, data.variables())
             # Half a surrogate pair, which a template can make, has no place in UTF-8.
-            return result.encode(errors="replace").decode()
+            return _SURROGATE.sub("\ufffd", result)
         except TemplateError as err:
             _warn_once(self._name, text[:200], str(err))
             return (

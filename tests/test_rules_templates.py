@@ -102,7 +102,8 @@ GOOD = [
     ('{{ define "x" }}{{ .arg0 }} {{ .arg1 }}{{ end }}{{ template "x" (args 1 "2") }}', "1 2"),
     ('{{ block "x" . }}{{ .Value }}{{ end }}', "85.123456"),
     ("{{ (args 1).arg7 }}", "<no value>"),
-    ('{{ printf "%c" 0xD800 }}', "?"),
+    ('{{ printf "%c" 0xD800 }}', "\ufffd"),
+    ("{{ toUpper `straße` }}", "STRAßE"),
     ("{{ html `<a>` }} {{ urlquery `a b` }} {{ `<` | safeHtml }}", "&lt;a&gt; a+b <"),
 ]  # fmt: skip
 
