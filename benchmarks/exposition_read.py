@@ -40,7 +40,8 @@ def main() -> None:
     rows = {
         "prometheus_client": theirs,
         "read_page (strict, whole)": milliseconds(lambda: read_page(body, at_ms=0)),
-        "PageReader, another shape": milliseconds(lambda: reader.read(body)),
+        "PageReader, never seen before": milliseconds(lambda: PageReader().read(body)),
+        "PageReader, another target's": milliseconds(lambda: reader.read(body)),
         "PageReader, the shape again": milliseconds(lambda: reader.read(body, last)),
     }
     print(f"{last.scraped} samples, {len(body)} bytes")

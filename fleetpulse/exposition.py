@@ -164,11 +164,10 @@ class PageReader:
         self, body: bytes, last: Reading | None = None, *, openmetrics: bool = False
     ) -> Reading:
         """The page, or ExpositionError for its first broken line."""
-        reading = self._read_alike(body, last, openmetrics) if last is not None else None
-        return reading or self._read_anew(body, openmetrics)
+        return self._read_alike(body, last, openmetrics) or self._read_anew(body, openmetrics)
 
-    def _read_alike(self, body: bytes, last: Reading, openmetrics: bool) -> Reading | None:
-        """The page if it has the last one's shape and nothing about it is unusual."""
+    def _read_alike(self, body: bytes, last: Reading | None, openmetrics: bool) -> Reading | None:
+        """The page if it has a known shape, most likely the last one's, and nothing unusual."""
         prefixes: list[bytes] = []
         raw: list[bytes] = []
         comments: list[bytes] = []
@@ -179,16 +178,25 @@ class PageReader:
                 raw.append(value)
             elif line:
                 comments.append(line)
-        shape = last.shape
-        if tuple(prefixes) != shape.prefixes or tuple(comments) != last.comments.lines:
-            return None
         if openmetrics and (not body.endswith((b"# EOF\n", b"# EOF")) or b"\n\n" in body):
             return None
+        shape = self._known_shape(tuple(prefixes), last)
+        noted = self._known_comments(tuple(comments), last)
         values = _floats(raw)
-        if values is None:
+        if shape is None or noted is None or values is None:
             return None
-        kept = array("d", shape.pick(values))
-        return Reading(shape, last.comments, kept, None, len(values))
+        return Reading(shape, noted, array("d", shape.pick(values)), None, len(values))
+
+    def _known_shape(self, prefixes: tuple[bytes, ...], last: Reading | None) -> Shape | None:
+        # Comparing with the last page's costs less than hashing all that the page holds.
+        if last is not None and last.shape.prefixes == prefixes:
+            return last.shape
+        return self._shapes.get(prefixes)
+
+    def _known_comments(self, lines: tuple[bytes, ...], last: Reading | None) -> Comments | None:
+        if last is not None and last.comments.lines == lines:
+            return last.comments
+        return self._comments.get(lines)
 
     def _read_anew(self, body: bytes, openmetrics: bool) -> Reading:
         """Line by line, with memory for prefixes; finds or makes the shape."""

@@ -37,7 +37,8 @@ Secret = SecretStr
 
 _MAX_BYTES = 10 << 20
 _MAX_NODES = 500_000
-_REFERENCE = re.compile(r"\$(?:\$|\{([^}]*)\})")
+# ${1} is no variable but a group of a regular expression, as relabelling's replacements have it.
+_REFERENCE = re.compile(r"\$(?:\$|\{((?!\d+\})[^}]*)\})")
 _SECRET_BYTES = 64 << 10
 
 
@@ -301,6 +302,7 @@ def _keys_at(model: type[BaseModel], path: Sequence[str | int]) -> Iterable[str]
         for one in found
         if isinstance(one, type) and issubclass(one, BaseModel)
         for name, field in one.model_fields.items()
+        if not field.exclude  # keys that are known only to be refused
     }
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from fleetpulse.errors import ConfigError
+from fleetpulse.yamlconf import load_model
 from scraper.config import ScraperConfig
 from scraper.targets import Job
 from tests.scraper_fakes import config_of
@@ -150,3 +151,18 @@ def test_secrets_do_not_print() -> None:
     config = config_of(_JOBS + "    basic_auth: {username: u, password: hunter2}\n")
     assert "hunter2" not in repr(config)
     assert "hunter2" not in repr(Job.of(config.scrape_configs[0], config))
+
+
+def test_a_group_reference_is_no_environment_variable(tmp_path: Path) -> None:
+    file = tmp_path / "scraper.yml"
+    rule = "{source_labels: [a], target_label: b, replacement: '${1}-$2-${ZONE}'}"
+    file.write_text(f"scrape_configs: [{{job_name: a, relabel_configs: [{rule}]}}]\n")
+    config = load_model(file, ScraperConfig, env={"ZONE": "eu"})
+    assert config.scrape_configs[0].relabel_configs[0].replacement == "${1}-$2-eu"
+
+
+def test_an_unknown_key_is_told_the_keys_that_are_supported() -> None:
+    with pytest.raises(ConfigError) as caught:
+        config_of(_JOBS + "    foo: bar\n")
+    assert "static_configs" in str(caught.value)
+    assert "kubernetes_sd_configs" not in str(caught.value)
