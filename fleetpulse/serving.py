@@ -6,7 +6,9 @@ it is in SQLite. SIGHUP replaces the worker: create() is then called anew, in a 
 
 import os
 import signal
-from collections.abc import Callable
+import socket
+import struct
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gunicorn.app.base import BaseApplication
@@ -50,13 +52,16 @@ def serve(
     listen: ListenAddress,
     *,
     threads: int,
+    client_timeout: float = 30.0,
     on_stop: Callable[[], None] | None = None,
     on_reload: Callable[[], None] | None = None,
 ) -> None:
     """Serves until SIGTERM or SIGINT. StartError where the address is taken.
 
     create() runs in the worker and may start threads there; on_stop() runs in the worker when it
-    ends. on_reload() runs in the master at SIGHUP, before the new worker is forked from it.
+    ends. on_reload() runs in the master at SIGHUP, before the new worker is forked from it. A
+    client that is silent for client_timeout seconds within its request, or does not take the
+    answer for as long, is cut off.
     """
     bind(listen).server_close()  # gunicorn would retry for seconds and then only log
 
@@ -73,6 +78,7 @@ def serve(
         "accesslog": None,
         "loglevel": "warning",
         "logger_class": _Log,
+        "when_ready": lambda server: _limit_waiting(server.LISTENERS, client_timeout),
         "worker_exit": lambda _server, _worker: on_stop() if on_stop is not None else None,
     }
     master = os.getpid()
@@ -83,6 +89,17 @@ def serve(
         if os.getpid() != master or err.code in (0, None):
             raise
         raise StartError(f"the server on {listen} ended: see the log above") from err
+
+
+def _limit_waiting(listeners: Sequence[Any], seconds: float) -> None:
+    """Bounds each recv and send by the kernel: gunicorn's own sockets wait without an end.
+
+    Linux hands the listening socket's time limits on to the connections it accepts.
+    """
+    limit = struct.pack("ll", int(seconds), int(seconds % 1 * 1e6))
+    for listener in listeners:
+        listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+        listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
 
 
 class _Arbiter(Arbiter):  # type: ignore[misc]

@@ -4,7 +4,6 @@ Every parser raises ValueError with a message that says what would be right.
 """
 
 import ipaddress
-import math
 import re
 from dataclasses import dataclass
 
@@ -61,17 +60,6 @@ def parse_size(text: str) -> int:
         raise ValueError(f"{text!r} is no size; write for example 512KB, 50MB or 1GB")
     amount, unit, _ = match.groups()
     return int(float(amount) * 1024 ** _SIZE_POWER[unit.upper()])
-
-
-def format_value(value: float) -> str:
-    """A sample value in the exposition format and the query API: shortest exact, +Inf, NaN."""
-    if math.isnan(value):
-        return "NaN"
-    if math.isinf(value):
-        return "+Inf" if value > 0 else "-Inf"
-    if value.is_integer() and abs(value) < 1e15:
-        return str(int(value)) if value or math.copysign(1, value) > 0 else "-0"
-    return repr(value)
 
 
 def is_metric_name(text: str) -> bool:

@@ -30,11 +30,11 @@ def create(
 
 def list_keys(store: KeyStore) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("id", "scope", "server", "created", "expires", "note"):
+    for heading in ("id", "scope", "server", "created", "expires", "revoked", "note"):
         table.add_column(heading)
     for info in store.list():
-        server, expires = info.server or "any", _day(info.expires)
-        table.add_row(info.id, info.scope, server, _day(info.created), expires, info.note)
+        days = (_day(info.created), _day(info.expires), _day(info.revoked))
+        table.add_row(info.id, info.scope, info.server or "any", *days, info.note)
     Console(highlight=False, markup=False).print(table)
 
 
@@ -57,4 +57,4 @@ def ensure_admin(store: KeyStore, data_dir: Path) -> str | None:
 
 
 def _day(at: float | None) -> str:
-    return "never" if at is None else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M")
+    return "-" if at is None else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M")

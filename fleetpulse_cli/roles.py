@@ -174,8 +174,7 @@ def _run_api(options: argparse.Namespace) -> None:
         pass
 
     def create(closing: ExitStack, registry: CollectorRegistry) -> Any:
-        config = settings.current.api
-        query = config.query
+        config, query = settings.current.api, settings.current.api.query
         limits = EngineLimits(query.timeout, query.max_samples, query.max_concurrency)
         storage = closing.enter_context(
             open_storage(settings.current.storage, data_dir, "api", registry, limits)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from api.jsonvalues import value_text
 from fleetpulse.matchers import all_match
 from fleetpulse.model import METRIC_NAME, Labels
 from fleetpulse.promql import aggregate, operators
@@ -25,7 +26,6 @@ from fleetpulse.promql.syntax import (
     Unary,
     parse,
 )
-from fleetpulse.values import format_value
 
 _ROW = re.compile(r"(?P<name>[\w:]*)(?:\{(?P<labels>.*)\})?\s+(?P<values>[^}]*)")
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
@@ -91,7 +91,7 @@ def _cells(value: Frame, row: int) -> list[str]:
 def _cell(number: float) -> str:
     if math.isfinite(number) and number != 0:
         number = float(f"{number:.12g}")
-    return format_value(number)
+    return value_text(float(number))
 
 
 def _labels(labels: Labels) -> str:

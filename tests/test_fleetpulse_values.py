@@ -1,7 +1,5 @@
 """Durations, sizes, addresses and values, as people write and read them."""
 
-import math
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +7,6 @@ from hypothesis import strategies as st
 from fleetpulse.values import (
     ListenAddress,
     format_duration,
-    format_value,
     is_label_name,
     is_metric_name,
     parse_duration,
@@ -114,22 +111,6 @@ def test_loopback_is_told_from_the_rest(host: str, loopback: bool) -> None:
 )
 def test_url_is_one_that_reaches_the_server(address: ListenAddress, url: str) -> None:
     assert address.url == url
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (1.0, "1"), (0.1, "0.1"), (math.inf, "+Inf"), (-math.inf, "-Inf"), (math.nan, "NaN"),
-        (1e300, "1e+300"), (-0.0, "-0"), (1234567890123.0, "1234567890123"),
-    ],
-)  # fmt: skip
-def test_value_is_printed_as_the_protocol_wants_it(value: float, text: str) -> None:
-    assert format_value(value) == text
-
-
-@given(st.floats(allow_nan=False))
-def test_a_printed_value_reads_back_exactly(value: float) -> None:
-    assert float(format_value(value)) == value
 
 
 @pytest.mark.parametrize(
