@@ -41,7 +41,8 @@ MORE = [
     "{{ with $x := 5 }}{{ $x }}{{ . }}{{ end }}",
     "{{ define `t` }}[{{ . }}]{{ end }}{{ template `t` $value }}{{ template `t` }}",
     "{{ (humanizeTimestamp 1e9) }} {{ (toTime 1e9).Year }} {{ (toTime 1e9).Unix }}",
-    "{{ toTime 1.5 }} {{ (toTime 1e9).Weekday }} {{ (toTime 1.5).Format `15:04:05.000 Jan _2 06` }}",
+    "{{ toTime 1.5 }} {{ (toTime 1e9).Weekday }} {{ (toTime 1e9).Month }}",
+    "{{ (toTime 1.5).Format `15:04:05.000 Jan _2 06` }}",
     "{{ parseDuration `1h30m` }} {{ `3m` | parseDuration | humanizeDuration }}",
     "{{ $m := query `m` | sortByLabel `instance` }}{{ (index $m 1).Labels.instance }}",
 ]
