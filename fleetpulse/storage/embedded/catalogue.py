@@ -106,9 +106,6 @@ class Catalogue:
     def layout_id(self, digest: bytes) -> int | None:
         return self._state.layout_ids.get(digest)
 
-    def layout_lines(self, layout: int) -> Ids:
-        return self._state.layouts[layout]
-
     def covers(self, target: int, layout: int, from_ms: int, until_ms: int) -> bool:
         with self._lock:
             return self._state.held.covers(target, layout, from_ms, until_ms)
