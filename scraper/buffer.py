@@ -96,7 +96,7 @@ class PageBuffer:
                 if not self._write(batch):
                     return False
             self._flush_metadata()
-        except Exception:
+        except Exception:  # the thread must go on; the pages of this turn are lost
             log.exception("writing pages failed")
             self._metrics.failures.inc()
         if self._failures:

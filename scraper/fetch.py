@@ -296,9 +296,15 @@ class Fetcher:
         while queued:
             queued, succeeded, failed = self._multi.info_read()
             for easy in succeeded:
-                self._succeeded(easy)
+                transfer = self._release(easy)
+                try:
+                    self._succeeded(easy, transfer)
+                except Exception as err:  # one answer must not cost others theirs
+                    log.exception("the answer of %s could not be dealt with", transfer.request.url)
+                    error = f"the answer could not be dealt with: {err}"
+                    self._finish(easy, transfer, Answer(0.0, reason="transfer", error=error))
             for easy, code, text in failed:
-                self._failed(easy, code, text)
+                self._failed(easy, self._release(easy), code, text)
 
     def _release(self, easy: Any) -> _Transfer:
         self._multi.remove_handle(easy)
@@ -309,23 +315,21 @@ class Fetcher:
         transfer.client.give_back(easy, keep=True)
         transfer.done(answer)
 
-    def _failed(self, easy: Any, code: int, text: str) -> None:
-        transfer = self._release(easy)
+    def _failed(self, easy: Any, transfer: _Transfer, code: int, text: str) -> None:
         duration = self._clock() - transfer.began
         reason = "body_limit" if transfer.over else _REASONS.get(code, "transfer")
         text = transfer.over or text or f"libcurl error {code}"
         self._finish(easy, transfer, Answer(duration, reason=reason, error=text))
 
-    def _succeeded(self, easy: Any) -> None:
-        transfer = self._release(easy)
+    def _succeeded(self, easy: Any, transfer: _Transfer) -> None:
         status = easy.getinfo(pycurl.RESPONSE_CODE)
         duration = self._clock() - transfer.began
         if status == 200:
-            kind = easy.getinfo(pycurl.CONTENT_TYPE) or ""
+            kind = _text(easy, pycurl.CONTENT_TYPE)
             openmetrics = kind.lower().startswith("application/openmetrics-text")
             self._finish(easy, transfer, Answer(duration, transfer.let_go(), openmetrics))
             return
-        location = easy.getinfo(pycurl.REDIRECT_URL) or ""
+        location = _text(easy, pycurl.REDIRECT_URL)
         if location and transfer.client.job.follow_redirects:
             self._redirected(easy, transfer, location, duration)
             return
@@ -336,7 +340,7 @@ class Fetcher:
         """Follows within the same origin, where the credentials may go and nothing new is met."""
         transfer.redirects += 1
         error = ""
-        if _origin(location) != _origin(easy.getinfo(pycurl.EFFECTIVE_URL)):
+        if _origin(location) != _origin(_text(easy, pycurl.EFFECTIVE_URL)):
             error = f"redirect to another host refused: {_without_query(location)}"
         elif transfer.redirects > _MAX_REDIRECTS:
             error = f"more than {_MAX_REDIRECTS} redirects"
@@ -347,10 +351,15 @@ class Fetcher:
         self._send(easy, transfer, location, transfer.request.timeout - spent)
 
 
+def _text(easy: Any, info: int) -> str:
+    """What libcurl knows as text, some of which a target has written as it liked."""
+    return (easy.getinfo_raw(info) or b"").decode(errors="replace")
+
+
 def _origin(url: str) -> tuple[str, str, int | None]:
-    """Scheme, host and port of a URL; a port that is none makes it equal to no other's."""
-    parts = urlsplit(url)
+    """Scheme, host and port of a URL; one that is none is equal to no other's."""
     try:
+        parts = urlsplit(url)
         port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
     except ValueError:
         return (url, "", None)
@@ -365,5 +374,8 @@ def _named(url: str, name: str) -> str:
 
 def _without_query(url: str) -> str:
     """A URL fit to be shown: what follows ? or is before @ may be a secret."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "a broken URL"
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"[:200]

@@ -74,7 +74,7 @@ class ScrapeLoop:
             while not self._stopping.is_set():
                 try:
                     self._turn()
-                except Exception:
+                except Exception:  # the loop must go on
                     log.exception("a turn of the scrape loop failed")
                     self._metrics.errors.inc()
                     time.sleep(self._tick)  # a fault that stays must not make a busy loop
@@ -87,12 +87,10 @@ class ScrapeLoop:
         while not self._wanted.empty():
             self._apply(self._wanted.get())
         now = self._now()
-        lag = 0.0
         for key, planned, missed in self._schedule.due(now):
             self._metrics.skipped.inc(missed)
-            lag = max(lag, now - planned)
+            self._metrics.lag.set(now - planned)
             self._begin(self._scraped[key], planned)
-        self._metrics.lag.set(lag)
         # To the next tick of the clock, whatever happens before on the sockets.
         until = now + self._tick - now % self._tick
         while (left := until - self._now()) > 0 and left <= self._tick:

@@ -90,7 +90,7 @@ class PageMaker:
         while (work := self._work.get()) is not None:
             try:
                 work()
-            except Exception:
+            except Exception:  # one target's fault must not end all others' pages
                 log.exception("making pages failed")
                 self._metrics.errors.inc()
 
@@ -98,7 +98,7 @@ class PageMaker:
         for scraped, outcome in outcomes:
             try:
                 self._make(scraped, outcome)
-            except Exception:
+            except Exception:  # as above
                 log.exception("making the page of %s failed", scraped.target.url)
                 self._metrics.errors.inc()
             finally:

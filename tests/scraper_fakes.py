@@ -22,8 +22,8 @@ BOMB = gzip.compress(b"# " + b"x" * 2_000_000)
 class Targets:
     """HTTP servers in one thread, on one or many loopback addresses; the path says how they behave.
 
-    /metrics gives page, which a test may replace; /hang, /endless, /bomb, /half, /status and
-    /away, /same, /loop (redirects) are what their names say.
+    /metrics gives page, which a test may replace; /hang, /endless, /bomb, /half, /status,
+    /kind and /away, /same, /loop, /odd (redirects) are what their names say.
     """
 
     def __init__(self, hosts: Sequence[str] = ("127.0.0.1",)) -> None:
@@ -129,6 +129,12 @@ class Targets:
     async def _path_same(self, writer: asyncio.StreamWriter) -> None:
         _answer(writer, b"", "Location: /metrics", status="302 Found")
 
+    async def _path_odd(self, writer: asyncio.StreamWriter) -> None:
+        _answer(writer, b"", "Location: http://w\xe9b:x/\xff", status="302 Found")
+
+    async def _path_kind(self, writer: asyncio.StreamWriter) -> None:
+        _answer(writer, self.page, "Content-Type: text/pl\xe9in\xff")
+
     async def _path_loop(self, writer: asyncio.StreamWriter) -> None:
         _answer(writer, b"", "Location: /loop", status="302 Found")
 
@@ -137,7 +143,7 @@ def _answer(
     writer: asyncio.StreamWriter, body: bytes, *headers: str, status: str = "200 OK"
 ) -> None:
     lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers, "", ""]
-    writer.write("\r\n".join(lines).encode() + body)
+    writer.write("\r\n".join(lines).encode("latin-1") + body)
 
 
 class MemoryWriter:

@@ -101,6 +101,7 @@ MISBEHAVIOUR = [
     pytest.param("/half", "transfer", "", id="it closes in the middle"),
     pytest.param("/status", "status", "HTTP status 503", id="it answers 503"),
     pytest.param("/away", "redirect", "another host refused", id="it redirects elsewhere"),
+    pytest.param("/odd", "", "", id="it redirects to nonsense"),
     pytest.param("/loop", "redirect", "more than 5 redirects", id="it redirects in a circle"),
 ]
 
@@ -125,7 +126,7 @@ def test_a_target_that_misbehaves_is_down_and_the_others_go_on(
             count = registry.get_sample_value(
                 "fleetpulse_scraper_scrape_failures_total", {"reason": reason}
             )
-            assert (count or 0) >= 2
+            assert (count or 0) >= 2 or not reason
             if path == "/away":
                 assert {path for path, _ in elsewhere.requests} == {"/metrics"}
     assert not writer.values("one", job="j")
@@ -140,6 +141,12 @@ def test_a_garbage_page_is_down_and_its_line_is_named() -> None:
             (target,) = wait_for("targets", lambda: shown(app)["activeTargets"])
             assert "line 2" in target["lastError"]
     assert not writer.values("one")
+
+
+def test_a_content_type_that_is_no_text_is_no_reason_to_fail() -> None:
+    writer = MemoryWriter()
+    with Targets() as targets, running(static(targets.address, metrics_path="/kind"), writer):
+        assert writer.wait_values(2, "up")[:2] == [1, 1]
 
 
 def test_nobody_listens() -> None:
