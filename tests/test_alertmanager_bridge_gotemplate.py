@@ -80,6 +80,7 @@ BROKEN = [
     pytest.param("{{ template x }}", "quotes", id="template name"),
     pytest.param('{{ "\\q" }}{{ "\\x" }}', "backslash", id="bad escape"),
     pytest.param("{{ if 1 }}" * 200, "too deeply", id="too deep"),
+    pytest.param("{{ if 1 }}{{ break }}{{ end }}", "outside of a range", id="break"),
     pytest.param("{{ .a # }}", "cannot read", id="odd character"),
 ]
 

@@ -6,11 +6,9 @@ from collections.abc import Container
 from dataclasses import dataclass, field
 from typing import NoReturn
 
-_ACTION = re.compile(
-    r"\{\{(-(?=\s))?\s*(/\*.*?\*/|(?:\"(?:[^\"\\\n]|\\.)*\"|`[^`]*`|'(?:[^'\\]|\\.)+'|[^\"`'}]|\}(?!\}))*?)"
-    r"\s*((?<=\s)-)?\}\}",
-    re.DOTALL,
-)
+# Up to the end of an action, or to a text in quotes within it.
+_STOP = re.compile(r"[\"`]|\}\}|\*/")
+_QUOTED = re.compile(r"\"(?:[^\"\\\n]|\\.)*\"|`[^`]*`")
 _TOKEN = re.compile(
     r"""\s*(?:(?P<string>"(?:[^"\\\n]|\\.)*"|`[^`]*`)|(?P<number>[+-]?\d+(?:\.\d+)?)
     |(?P<variable>\$\w*)|(?P<field>\.[A-Za-z_]\w*)|(?P<dot>\.)|(?P<word>[A-Za-z_]\w*)
@@ -70,20 +68,42 @@ def _split(text: str) -> list[tuple[str, str]]:
     """(kind, content) pieces, kind being text or action, with `{{-` and `-}}` seen to."""
     pieces: list[tuple[str, str]] = []
     position, trim = 0, False
-    for found in _ACTION.finditer(text):
-        before = text[position : found.start()]
-        if "{{" in before:
-            break
+    while (start := text.find("{{", position)) >= 0:
+        end = _action_end(text, start)
+        inner, before = text[start + 2 : end], text[position:start]
         before = before.lstrip() if trim else before
-        pieces.append(("text", before.rstrip() if found[1] else before))
-        if not found[2].startswith("/*"):
-            pieces.append(("action", found[2].strip()))
-        position, trim = found.end(), bool(found[3])
+        if inner.startswith("-") and inner[1:2].isspace():
+            inner, before = inner[1:], before.rstrip()
+        trim = inner.endswith("-") and inner[-2:-1].isspace()
+        inner = (inner[:-1] if trim else inner).strip()
+        pieces.append(("text", before))
+        if not inner.startswith("/*"):
+            pieces.append(("action", inner))
+        position = end + 2
     rest = text[position:]
-    if "{{" in rest:
-        raise ValueError(f"the action {rest[rest.index('{{') :][:40]!r} does not end; write }}}}")
     pieces.append(("text", rest.lstrip() if trim else rest))
     return [piece for piece in pieces if piece != ("text", "")]
+
+
+def _action_end(text: str, start: int) -> int:
+    """Where the }} of the action is that begins at start. Those in quotes or comments are none."""
+    comment = text[start + 2 : start + 64].lstrip("- \t\r\n").startswith("/*")
+    position = start + 2
+    while (stop := _STOP.search(text, position)) is not None:
+        if comment:
+            # Nothing but the end of the comment counts in it.
+            comment = stop[0] != "*/"
+            position = stop.end()
+        elif stop[0] == "}}":
+            return stop.start()
+        elif stop[0] == "*/":
+            position = stop.end()
+        else:
+            quoted = _QUOTED.match(text, stop.start())
+            if quoted is None:
+                break
+            position = quoted.end()
+    raise ValueError(f"the action {text[start:][:40]!r} does not end; write }}}}")
 
 
 class _Parser:
@@ -91,7 +111,7 @@ class _Parser:
         self._pieces, self._functions = pieces, functions
         self._at = 0
         self._defined: dict[str, list[Node]] = {}
-        self._depth = 0
+        self._depth = self._ranges = 0
 
     def template(self) -> Parsed:
         nodes, end = self._nodes(())
@@ -133,12 +153,16 @@ class _Parser:
             name, rest = _name(rest)
             return Node("template", name, self._pipe(rest) if rest.strip() else None)
         if word in ("break", "continue"):
+            if not self._ranges:
+                raise ValueError(f"{{{{{word}}}}} outside of a range")
             return Node(word)
         return Node("print", pipe=self._pipe(content))
 
     def _block(self, word: str, rest: str) -> Node:
         node = Node(word, pipe=self._pipe(rest))
+        self._ranges += word == "range"
         node.body, end = self._nodes((word,))
+        self._ranges -= word == "range"
         if end.startswith("else"):
             then = end[4:].strip()
             if then:
@@ -154,7 +178,9 @@ class _Parser:
 
     def _define(self, word: str, rest: str) -> Node | None:
         name, rest = _name(rest)
+        ranges, self._ranges = self._ranges, 0
         body, end = self._nodes((word,))
+        self._ranges = ranges
         if end != "end":
             raise ValueError(f"{{{{{end}}}}} where {{{{end}}}} is wanted")
         self._defined[name] = body
