@@ -1,13 +1,14 @@
 """Opens the store that the configuration names. The only module that knows all of them."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Annotated, Any, Literal, Self
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Gauge
 from pydantic import Discriminator, Field, Tag
 
 from fleetpulse.promql.engine import Engine
@@ -38,6 +39,14 @@ def _kind(section: Any) -> str:
     return str(found)
 
 
+_SIZES = {
+    "bytes": "Size of the embedded store's file.",
+    "free_bytes": "Bytes in the embedded store's file that wait to be used again.",
+    "pages": "Pages in the embedded store that are not compacted yet.",
+    "targets": "Targets that the embedded store has samples of.",
+    "lines": "Different metric names with labels of a page in the embedded store.",
+}
+
 StorageConfig = Annotated[
     Annotated[EmbeddedConfig, Tag("embedded")] | Annotated[InfluxConfig, Tag("influxdb2")],
     Discriminator(
@@ -48,6 +57,15 @@ StorageConfig = Annotated[
 ]
 
 
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Something that a store wants done every so many seconds."""
+
+    name: str
+    every: int
+    run: Callable[[], None]
+
+
 @dataclass(slots=True)
 class Storage:
     """An open store. A context manager: leaving it closes what was opened, writer first."""
@@ -55,8 +73,10 @@ class Storage:
     writer: SampleWriter
     reader: SeriesReader
     engine: QueryEngine
-    # Retention and compaction: to be called now and then by one process, the scraper.
-    maintain: Callable[[], None]
+    # Compaction, retention: for one process, the scraper's, to run now and then.
+    jobs: Sequence[Job]
+    # How long samples are kept, in seconds; infinite where that is not ours to say.
+    keeps: float
     _closing: ExitStack
 
     def __enter__(self) -> Self:
@@ -89,20 +109,33 @@ def open_storage(
 ) -> Storage:
     """Opens the store for a role. StorageError or StartError where it cannot be."""
     if isinstance(config, EmbeddedConfig):
-        return _open_embedded(config, data_dir, limits)
+        return _open_embedded(config, data_dir, registry, limits)
     return _open_influx(config, data_dir, role, registry, limits)
 
 
-def _open_embedded(config: EmbeddedConfig, data_dir: Path, limits: EngineLimits) -> Storage:
+def _open_embedded(
+    config: EmbeddedConfig, data_dir: Path, registry: CollectorRegistry, limits: EngineLimits
+) -> Storage:
     closing = ExitStack()
     store = EmbeddedStore(config.path or data_dir / "store.db")
     closing.callback(store.close)
+    sizes = {
+        field: Gauge(f"fleetpulse_store_{field}", help_text, registry=registry)
+        for field, help_text in _SIZES.items()
+    }
 
-    def maintain() -> None:
+    def compact() -> None:
         store.compact()
+        stats = store.stats()
+        for field, size in sizes.items():
+            size.set(getattr(stats, field))
+
+    def expire() -> None:
         store.expire(config.retention.raw)
 
-    return Storage(store, store, _engine(store, limits), maintain, closing)
+    # Compaction is cheap when little is due; each expiry makes all processes read the index anew.
+    jobs = (Job("compaction", 60, compact), Job("retention", 3600, expire))
+    return Storage(store, store, _engine(store, limits), jobs, config.retention.raw, closing)
 
 
 def _open_influx(
@@ -117,7 +150,7 @@ def _open_influx(
     writer = InfluxWriter(config, data_dir / "spool" / f"{role}.db", registry)
     closing.callback(writer.close)
     reader = WriteOnly("influxdb2")
-    return Storage(writer, reader, _engine(reader, limits), lambda: None, closing)
+    return Storage(writer, reader, _engine(reader, limits), (), math.inf, closing)
 
 
 def _engine(reader: SeriesReader, limits: EngineLimits) -> Engine:

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from pydantic import ValidationError
 
 from fleetpulse.errors import StartError, StorageError
-from fleetpulse.service import FileWatch, Periodic, Service, run_until_signalled
+from fleetpulse.service import FileWatch, Service, run_until_signalled
 from fleetpulse.telemetry import new_registry
 from fleetpulse.values import ListenAddress
 from fleetpulse_cli.settings import SECTIONS, Settings, find_file, prepare_data_dir
@@ -20,8 +20,6 @@ from fleetpulse_cli.supervisor import end_with_parent
 
 if TYPE_CHECKING:
     from fleetpulse.backend import Storage
-
-_HOUSEKEEPING = 60.0  # seconds between two looks at compaction and retention
 
 
 def run_role(options: argparse.Namespace) -> None:
@@ -115,6 +113,7 @@ def _run_exporter(options: argparse.Namespace) -> None:
 
 
 def _run_scraper(options: argparse.Namespace) -> None:
+    from fleetpulse_cli.housekeeping import Housekeeping
     from scraper.app import ScraperApp
 
     settings = _settings(options)
@@ -127,9 +126,7 @@ def _run_scraper(options: argparse.Namespace) -> None:
         def reload() -> None:
             settings.reload(lambda root: app.reload(root.scraper))
 
-        housekeeping = Periodic(
-            "housekeeping", storage.maintain, _HOUSEKEEPING, first_delay=_HOUSEKEEPING
-        )
+        housekeeping = Housekeeping(storage.jobs, registry)
         run_until_signalled([app, housekeeping, *_watch(settings, reload)], on_reload=reload)
 
 
@@ -179,6 +176,10 @@ def _run_api(options: argparse.Namespace) -> None:
         storage = closing.enter_context(
             open_storage(settings.current.storage, data_dir, "api", registry, limits)
         )
+        # What is pushed for a time that is not kept any more would be stored for nothing.
+        max_age = min(config.push.max_age, storage.keeps)
+        push = config.push.model_copy(update={"max_age": max_age})
+        config = config.model_copy(update={"push": push})
         return create_app(config, storage.engine, storage.reader, storage.writer, keys, registry)
 
     _serve(settings, create, config.listen, config.threads)

@@ -1,0 +1,42 @@
+"""Jobs on a schedule: the embedded store is compacted and forgets what is too old."""
+
+from array import array
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from fleetpulse.backend import EmbeddedConfig, Job, Retention, open_storage
+from fleetpulse.model import Labels, Layout, Page
+from fleetpulse.storage.base import Hints
+from fleetpulse_cli.housekeeping import Housekeeping
+
+
+def test_a_failed_job_is_counted_and_the_others_are_done(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fail() -> None:
+        raise RuntimeError("disk on fire")
+
+    registry, done = CollectorRegistry(), []
+    jobs = [Job("bad", 60, fail), Job("good", 60, lambda: done.append(1))]
+    Housekeeping(jobs, registry).run_all()
+    assert done == [1]
+    assert "disk on fire" in caplog.text
+    name = "fleetpulse_housekeeping_failures_total"
+    assert registry.get_sample_value(name, {"job": "bad"}) == 1
+    assert registry.get_sample_value(name, {"job": "good"}) == 0
+
+
+def test_the_embedded_store_forgets_what_is_too_old(tmp_path: Path) -> None:
+    registry = CollectorRegistry()
+    config = EmbeddedConfig(retention=Retention(raw="1d"))
+    layout = Layout((Labels.of(__name__="up"),))
+    with open_storage(config, tmp_path, "scraper", registry) as storage:
+        old = [Page(Labels.of(job="a"), layout, 1000 * i, array("d", [1.0])) for i in range(50)]
+        storage.writer.write(old)
+        assert len(storage.reader.select([], 0, 10**15, Hints())) == 1
+        Housekeeping(storage.jobs, registry).run_all()
+        assert list(storage.reader.select([], 0, 10**15, Hints())) == []
+    assert registry.get_sample_value("fleetpulse_store_pages") == 0
+    assert (registry.get_sample_value("fleetpulse_store_bytes") or 0) > 0
