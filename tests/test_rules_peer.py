@@ -23,7 +23,7 @@ MORE = [
     "{{ printf `%s` }} {{ printf `x` 1 `a` }} {{ printf `%` }} {{ printf `%e %G` $value 1e9 }}",
     "{{ printf `%6d|%-6d|%06d|%t|%c|%U|%o|%b` 42 42 42 true 65 65 8 5 }}",
     "{{ printf `%*d|%.*f|%10.2f|% d|%T %T %T` 5 42 2 3.14159 2.5 7 1 1.5 `a` }}",
-    "{{ range $i, $e := (query `m`) }}{{ $i }}{{ $e.Value }}{{ end }}",
+    "{{ range $i, $e := (query `m` | sortByLabel `instance`) }}{{ $i }}{{ $e.Value }}{{ end }}",
     "{{ humanize 0.0 }} {{ humanize 999.9 }} {{ humanize 1e30 }} {{ humanize -0.00123 }}",
     "{{ humanizeDuration 0.00012 }} {{ humanizeDuration 59.96 }} {{ humanizeDuration -61.5 }}",
     "{{ humanize1024 1023.9 }} {{ humanize1024 1e15 }} {{ humanizePercentage 0.999999 }}",
@@ -33,7 +33,7 @@ MORE = [
     "{{ stripPort `a:b:c` }} {{ stripDomain `[::1]:80` }} {{ stripDomain `x.y.` }}",
     "{{ html `a'b\"<&>` }} {{ js `it's <b>` }} {{ urlquery `a&b c/d` }}",
     "{{ print 1 2 `a` `b` 3 4.5 true nil }} {{ println `x` 1 }}|",
-    "{{ len (query `m`) }} {{ index (query `m`) 0 | value }} {{ slice `abcdef` 1 3 }}",
+    "{{ len (query `m`) }} {{ query `m{instance='b'}` | len }} {{ slice `abcdef` 1 3 }}",
     "{{ eq 1 1 }} {{ ne `a` `b` }} {{ lt 1.5 2.5 }} {{ and }}",
     "{{ if gt $value 80 }}x{{ end }}",
     "{{ if not $labels.none }}none{{ end }} {{ and `a` `` `b` }}|{{ or 0 `` `c` }}",
@@ -49,7 +49,10 @@ MORE = [
 
 
 def _mine(text: str) -> str:
-    expander = Expander("T", lambda _: VECTOR, "http://fleet", 0.0)
+    # promtool gives series in no order: the texts sort them, or ask for one.
+    expander = Expander(
+        "T", lambda asked: VECTOR if asked == "m" else VECTOR[1:], "http://fleet", 0.0
+    )
     return expander.expand(text, DATA)
 
 
