@@ -91,6 +91,7 @@ class PageBuffer:
 
     def flush(self) -> bool:
         """Writes what waits; False where the store asks for another try later."""
+        batch: Sequence[Page] = ()
         try:
             while batch := self._take():
                 if not self._write(batch):
@@ -99,6 +100,7 @@ class PageBuffer:
         except Exception:  # the thread must go on; the pages of this turn are lost
             log.exception("writing pages failed")
             self._metrics.failures.inc()
+            self._metrics.dropped.inc(len(batch))
         if self._failures:
             log.info("the store takes pages again")
             self._failures = 0

@@ -1,5 +1,7 @@
 """Pages on their way to a store that works, fails, comes back, or refuses a page."""
 
+from collections.abc import Sequence
+
 from prometheus_client import CollectorRegistry
 
 from fleetpulse.errors import StorageError
@@ -74,6 +76,26 @@ def test_a_page_that_the_store_refuses_takes_no_other_with_it() -> None:
     assert buffer.flush()
     assert times(writer) == [1, 2, 4, 5, 7]
     assert counted(registry, "dropped_pages_total") == 2
+
+
+def test_a_fault_in_the_store_itself_is_counted_and_the_rest_goes_on() -> None:
+    class Broken(MemoryWriter):
+        broken = True
+
+        def write(self, pages: Sequence[Page]) -> None:
+            if self.broken:
+                raise KeyError("a bug")
+            super().write(pages)
+
+    writer = Broken()
+    buffer, registry = buffer_of(writer)
+    buffer.add([page(1), page(2)])
+    assert buffer.flush()
+    assert counted(registry, "dropped_pages_total") == 2
+    writer.broken = False
+    buffer.add([page(3)])
+    assert buffer.flush()
+    assert times(writer) == [3]
 
 
 def test_metadata_is_told_once_and_again_after_a_failure() -> None:
