@@ -6,7 +6,7 @@ from collections.abc import Callable
 from flask import Flask
 from prometheus_client import CollectorRegistry
 
-from api import catalog, metrics, observe, prometheus, push, servers
+from api import catalog, graph, metrics, observe, prometheus, push, servers
 from api.auth import Gate
 from api.config import ApiConfig
 from api.inventory import Inventory
@@ -56,6 +56,7 @@ def create_app(
         engine, reader, config.servers, config.push.servers, memory.address, config.query.timeout
     )
     app.register_blueprint(observe.blueprint(registry, lambda: _summary(config)))
+    app.register_blueprint(graph.blueprint())
     app.register_blueprint(prometheus.blueprint(engine, config.query, now), url_prefix=_API)
     app.register_blueprint(catalog.blueprint(reader, config.query), url_prefix=_API)
     templates = Templates.load()

@@ -84,12 +84,13 @@ def _check_config(path: Path) -> Sequence[str]:
 
 
 def referenced_files(root: Any, base: Path) -> list[Path]:
-    """Rule files, target files and the bridge's file that a configuration names."""
-    patterns = [str(base / pattern) for pattern in root.rules.rule_files]
+    """Rule files, target files and the bridge's file; ConfigError where one is missing."""
+    from rules.files import find_files
+
+    files = find_files(root.rules.rule_files, base, shipped=False)
     for job in root.scraper.scrape_configs:
         for discovery in job.file_sd_configs:
-            patterns.extend(str(base / pattern) for pattern in discovery.files)
-    files = [Path(found) for pattern in patterns for found in sorted(glob(pattern))]
+            files += [Path(found) for name in discovery.files for found in sorted(glob(str(name)))]
     if root.bridge.config_file is not None:
         files.append(root.bridge.config_file)
     return files

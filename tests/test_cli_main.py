@@ -72,6 +72,14 @@ def test_check_follows_the_files_that_a_configuration_names(
     assert "a.yml:3: groups[0].rulez" in capsys.readouterr().out
 
 
+def test_check_misses_a_rule_file_that_is_not_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "fleetpulse.yml").write_text("rules: {rule_files: [none.yml]}\n")
+    assert main(["check", "--config", str(tmp_path / "fleetpulse.yml")]) == 1
+    assert "none.yml:1: no such file" in capsys.readouterr().out
+
+
 def test_query_where_no_api_is(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["query", "up", "--url", f"http://127.0.0.1:{free_port()}"]) == 2
     assert "start it with `fleetpulse up`" in capsys.readouterr().err
