@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 from fleetpulse.service import Periodic
 from fleetpulse.storage.base import SampleWriter
 from fleetpulse.telemetry import TelemetryServer, health_routes
-from fleetpulse.values import ListenAddress, format_duration
+from fleetpulse.values import ListenAddress
 from scraper.buffer import PageBuffer
 from scraper.config import ScraperConfig
 from scraper.discovery import Discovery
@@ -88,7 +88,7 @@ class ScraperApp:
             return None
         count = len(self._found.active)
         noun = "target" if count == 1 else "targets"
-        return f"{count} {noun}, every {format_duration(self._config.scrape_interval)}"
+        return f"{count} {noun}, every {self._config.scrape_interval:g} s"
 
     def reload(self, config: ScraperConfig) -> None:
         """Another configuration from now on; targets that stay the same miss no turn."""

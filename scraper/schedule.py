@@ -6,8 +6,10 @@ import math
 from collections.abc import Hashable, Iterator
 from typing import Generic, TypeVar
 
-# A new target with a long interval is scraped once before its first regular turn comes.
+# A new target is scraped once before its first regular turn: at once where there are few, so that
+# a new fleet is seen within seconds, and at most so many a second where there are many.
 _FIRST_WITHIN = 10.0
+_FIRST_A_SECOND = 100
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -45,10 +47,9 @@ class Schedule(Generic[Key]):
         if known is not None:
             self.remove(key)
         self._pace[key] = (interval, offset)
+        window = min(_FIRST_WITHIN, len(self._pace) / _FIRST_A_SECOND)
         due = next_turn(now, interval, offset, self._tick)
-        if interval > _FIRST_WITHIN:
-            due = min(due, now + offset * _FIRST_WITHIN)
-        self._push(due, key)
+        self._push(min(due, now + offset * window), key)
 
     def remove(self, key: Key) -> None:
         if self._pace.pop(key, None) is not None:
@@ -70,8 +71,9 @@ class Schedule(Generic[Key]):
         while self._turns and self._turns[0][0] <= now:
             planned, _, key = heapq.heappop(self._turns)
             interval, offset = self._pace[key]
-            # From half-way, as rounding could make the planned turn its own successor.
-            following = next_turn(planned + interval / 2, interval, offset, self._tick)
+            # Not from planned itself: rounding could make it its own successor, and a first turn
+            # just before a regular one would be worth nothing.
+            following = next_turn(planned + interval / 20, interval, offset, self._tick)
             missed = max(0, math.floor((now - following) / interval) + 1)
             self._push(following + missed * interval, key)
             yield key, planned, missed

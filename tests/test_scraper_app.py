@@ -71,7 +71,7 @@ def test_a_target_is_scraped_again_and_again_over_one_connection() -> None:
         assert headers["user-agent"].startswith("fleetpulse/")
         assert headers["x-prometheus-scrape-timeout-seconds"] == "0.5"
         assert headers["accept"].startswith("application/openmetrics-text")
-        assert app.ready() == "1 target, every 500ms"
+        assert app.ready() == "1 target, every 0.5 s"
         assert (registry.get_sample_value("fleetpulse_scraper_scrapes_total") or 0) >= 3
     layouts = {id(page.layout) for page in writer.pages}
     assert len(layouts) == 1
@@ -206,7 +206,7 @@ def test_a_target_file_is_followed(tmp_path: Path) -> None:
         (base / "t").mkdir()
         one, two = targets.addresses
         with running(job, writer, base) as (app, registry):
-            assert app.ready() == "0 targets, every 500ms"
+            assert app.ready() == "0 targets, every 0.5 s"
             file = base / "t" / "a.json"
             file.write_text(json.dumps([{"targets": [one, two], "labels": {"rack": "7"}}]))
             writer.wait_values(1, "up", instance=one, rack="7")
@@ -230,7 +230,7 @@ def test_a_target_file_is_followed(tmp_path: Path) -> None:
             )
             assert not broken()
             assert writer.values("one", instance=two)[-1] is None
-            assert app.ready() == "2 targets, every 500ms"
+            assert app.ready() == "2 targets, every 0.5 s"
             file.unlink()
             wait_for("one/7 ends", lambda: writer.values("up", instance=one, rack="7")[-1] is None)
         assert None not in writer.values("up", rack="9")
@@ -251,7 +251,7 @@ def test_a_reload_adds_and_removes_and_leaves_the_others_their_turns() -> None:
             writer.wait_values(2, "up", instance=new)
             wait_for("old ends", lambda: writer.values("up", instance=old)[-1] is None)
             wait_for("two is dropped", lambda: writer.values("two", instance=kept)[-1] is None)
-            assert app.ready() == "2 targets, every 500ms"
+            assert app.ready() == "2 targets, every 0.5 s"
             seen = len(writer.values("up", instance=kept))
             writer.wait_values(seen + 2, "up", instance=kept)
             assert None not in writer.values("up", instance=kept)
@@ -268,7 +268,7 @@ def test_fifty_addresses_are_scraped_at_once_and_no_turn_is_missed() -> None:
         with running(jobs, writer, head=head) as (app, registry):
             for address in targets.addresses:
                 writer.wait_values(4, "up", instance=address)
-            assert app.ready() == "50 targets, every 1s"
+            assert app.ready() == "50 targets, every 1 s"
             skipped = registry.get_sample_value("fleetpulse_scraper_skipped_total")
     assert skipped == 0
 
