@@ -1,9 +1,8 @@
 """Opens the store that the configuration names. The only module that knows all of them."""
 
-import math
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Annotated, Any, Literal, Self
@@ -16,7 +15,7 @@ from fleetpulse.promql.result import QueryEngine
 from fleetpulse.storage.base import SampleWriter, SeriesReader
 from fleetpulse.storage.embedded import EmbeddedStore
 from fleetpulse.storage.influx import InfluxConfig, InfluxWriter
-from fleetpulse.storage.writeonly import WriteOnly
+from fleetpulse.storage.tee import Tee
 from fleetpulse.yamlconf import Duration, FilePath, Section
 
 
@@ -34,6 +33,12 @@ class EmbeddedConfig(Section):
     retention: Retention = Retention()
 
 
+class InfluxStoreConfig(InfluxConfig):
+    """InfluxDB gets every sample; recent ones are kept here too, for queries and rules."""
+
+    retention: Retention = Retention.model_validate({"raw": "1d"})
+
+
 def _kind(section: Any) -> str:
     found = section.get("kind", "embedded") if isinstance(section, dict) else section.kind
     return str(found)
@@ -48,7 +53,7 @@ _SIZES = {
 }
 
 StorageConfig = Annotated[
-    Annotated[EmbeddedConfig, Tag("embedded")] | Annotated[InfluxConfig, Tag("influxdb2")],
+    Annotated[EmbeddedConfig, Tag("embedded")] | Annotated[InfluxStoreConfig, Tag("influxdb2")],
     Discriminator(
         _kind,
         custom_error_type="kind",
@@ -66,7 +71,7 @@ class Job:
     run: Callable[[], None]
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Storage:
     """An open store. A context manager: leaving it closes what was opened, writer first."""
 
@@ -75,9 +80,14 @@ class Storage:
     engine: QueryEngine
     # Compaction, retention: for one process, the scraper's, to run now and then.
     jobs: Sequence[Job]
-    # How long samples are kept, in seconds; infinite where that is not ours to say.
+    # How long samples can be asked for, in seconds.
     keeps: float
-    _closing: ExitStack
+    closing: Sequence[Callable[[], None]]
+
+    def close(self) -> None:
+        with ExitStack() as stack:
+            for close in reversed(self.closing):
+                stack.callback(close)
 
     def __enter__(self) -> Self:
         return self
@@ -88,7 +98,7 @@ class Storage:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._closing.close()
+        self.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,24 +111,30 @@ class EngineLimits:
 
 
 def open_storage(
-    config: EmbeddedConfig | InfluxConfig,
+    config: EmbeddedConfig | InfluxStoreConfig,
     data_dir: Path,
     role: str,
     registry: CollectorRegistry,
     limits: EngineLimits = EngineLimits(),
 ) -> Storage:
     """Opens the store for a role. StorageError or StartError where it cannot be."""
+    path = config.path if isinstance(config, EmbeddedConfig) else None
+    local = _open_embedded(path or data_dir / "store.db", config.retention, registry, limits)
     if isinstance(config, EmbeddedConfig):
-        return _open_embedded(config, data_dir, registry, limits)
-    return _open_influx(config, data_dir, role, registry, limits)
+        return local
+    try:
+        # Each role queues for itself: a queue has one sender.
+        remote = InfluxWriter(config, data_dir / "spool" / f"{role}.db", registry)
+    except BaseException:
+        local.close()
+        raise
+    return replace(local, writer=Tee(local.writer, remote), closing=(remote.close, local.close))
 
 
 def _open_embedded(
-    config: EmbeddedConfig, data_dir: Path, registry: CollectorRegistry, limits: EngineLimits
+    path: Path, retention: Retention, registry: CollectorRegistry, limits: EngineLimits
 ) -> Storage:
-    closing = ExitStack()
-    store = EmbeddedStore(config.path or data_dir / "store.db")
-    closing.callback(store.close)
+    store = EmbeddedStore(path)
     sizes = {
         field: Gauge(f"fleetpulse_store_{field}", help_text, registry=registry)
         for field, help_text in _SIZES.items()
@@ -131,26 +147,12 @@ def _open_embedded(
             size.set(getattr(stats, field))
 
     def expire() -> None:
-        store.expire(config.retention.raw)
+        store.expire(retention.raw)
 
     # Compaction is cheap when little is due; each expiry makes all processes read the index anew.
     jobs = (Job("compaction", 60, compact), Job("retention", 3600, expire))
-    return Storage(store, store, _engine(store, limits), jobs, config.retention.raw, closing)
-
-
-def _open_influx(
-    config: InfluxConfig,
-    data_dir: Path,
-    role: str,
-    registry: CollectorRegistry,
-    limits: EngineLimits,
-) -> Storage:
-    closing = ExitStack()
-    # Each role queues for itself: a queue has one sender.
-    writer = InfluxWriter(config, data_dir / "spool" / f"{role}.db", registry)
-    closing.callback(writer.close)
-    reader = WriteOnly("influxdb2")
-    return Storage(writer, reader, _engine(reader, limits), (), math.inf, closing)
+    engine = _engine(store, limits)
+    return Storage(store, store, engine, jobs, retention.raw, closing=(store.close,))
 
 
 def _engine(reader: SeriesReader, limits: EngineLimits) -> Engine:

@@ -9,8 +9,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 from pydantic import BaseModel
 
+from fleetpulse.backend import InfluxStoreConfig
 from fleetpulse.errors import ConfigError, StartError
-from fleetpulse.storage.influx import InfluxConfig
 from fleetpulse_cli.settings import SECTIONS, Settings, find_file, prepare_data_dir, root_model
 from tests.support import ROOT
 
@@ -38,7 +38,7 @@ def test_every_key_is_in_the_example(section: str) -> None:
     known = set(re.findall(r"^[\s#]*-?\s*([a-z_]+):", part, re.MULTILINE))
     wanted = set(keys(getattr(Settings(None).current, section)))
     if section == "storage":
-        wanted |= set(InfluxConfig.model_fields) - {"token"}
+        wanted |= set(InfluxStoreConfig.model_fields) - {"token"}
     assert wanted - known == set()
 
 

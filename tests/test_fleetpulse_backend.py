@@ -1,0 +1,57 @@
+"""The store that the configuration names; with InfluxDB, queries still have their answers."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+from pydantic import TypeAdapter
+
+from fleetpulse.backend import EmbeddedConfig, InfluxStoreConfig, StorageConfig, open_storage
+from fleetpulse.errors import StorageError
+from fleetpulse.model import Labels, Page
+from fleetpulse.promql.result import Vector
+from fleetpulse.storage.spool import Spool
+
+PAGE = Page.of(Labels.of(job="a"), 60_000, {Labels.of(__name__="up"): 1.0})
+# Nothing listens on port 1: what is written stays in the queue.
+INFLUX = {"kind": "influxdb2", "url": "http://127.0.0.1:1", "org": "o", "bucket": "b", "token": "t"}
+
+
+def config(section: dict[str, Any]) -> EmbeddedConfig | InfluxStoreConfig:
+    found: EmbeddedConfig | InfluxStoreConfig
+    found = TypeAdapter(StorageConfig).validate_python(section)
+    return found
+
+
+@pytest.mark.parametrize(
+    "section", [{}, {"kind": "embedded"}, INFLUX], ids=["none", "own", "influx"]
+)
+def test_what_is_written_can_be_asked_for(section: dict[str, Any], tmp_path: Path) -> None:
+    registry = CollectorRegistry()
+    with open_storage(config(section), tmp_path, "scraper", registry) as storage:
+        storage.writer.write([PAGE])
+        data = storage.engine.instant("up + 1", 61_000).data
+    assert isinstance(data, Vector)
+    assert (list(data.labels), data.values.tolist()) == ([Labels.of(job="a")], [2.0])
+
+
+def test_influxdb_gets_it_too(tmp_path: Path) -> None:
+    with open_storage(config(INFLUX), tmp_path, "scraper", CollectorRegistry()) as storage:
+        storage.writer.write([PAGE])
+    spool = Spool(tmp_path / "spool" / "scraper.db")
+    ((_, waiting),) = spool.peek(10)
+    spool.close()
+    assert waiting == b"up,job=a value=1.0 60000\n"
+
+
+def test_the_store_is_where_its_path_says(tmp_path: Path) -> None:
+    section = EmbeddedConfig(path=tmp_path / "elsewhere.db")
+    with open_storage(section, tmp_path / "data", "api", CollectorRegistry()):
+        assert (tmp_path / "elsewhere.db").exists()
+
+
+def test_a_store_that_is_none_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "store.db").write_bytes(b"no database at all" * 100)
+    with pytest.raises(StorageError):
+        open_storage(config(INFLUX), tmp_path, "api", CollectorRegistry())
