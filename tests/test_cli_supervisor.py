@@ -27,6 +27,7 @@ class Up(Process):
             f"scrape_timeout: 1s, scrape_configs: [{{job_name: node, static_configs: "
             f'[{{targets: ["127.0.0.1:{self.ports["exporter"]}"]}}]}}]}}'
         )
+        lines[2] = lines[2].replace("{", "{rate_limit: unlimited, ")
         (folder / "fleetpulse.yml").write_text("\n".join(lines))
         config, data = str(folder / "fleetpulse.yml"), str(folder / "data")
         super().__init__(["up", "--config", config, "--data-dir", data], folder / "up.log")
