@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from fleetpulse.errors import QueryError
+from fleetpulse.gotemplate.nodes import TemplateError
 from fleetpulse.model import METRIC_NAME
 from fleetpulse.promql.syntax import parse, value_type
 from fleetpulse.values import is_label_name, is_metric_name
 from fleetpulse.yamlconf import Document
-from rules.template_nodes import TemplateError
 from rules.templates import check
 
 Path = tuple[str | int, ...]

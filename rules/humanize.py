@@ -8,7 +8,7 @@ write today: "60.5" becomes "1m 0s" because minutes and more show whole seconds 
 import math
 from datetime import UTC, datetime, timedelta
 
-from rules.template_format import format_float
+from fleetpulse.gotemplate.printing import format_float
 
 _LARGE = ("k", "M", "G", "T", "P", "E", "Z", "Y")
 _SMALL = ("m", "u", "n", "p", "f", "a", "z", "y")

@@ -9,23 +9,23 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 
-from rules.template_eval import Evaluation
-from rules.template_format import MAX_TEXT
+from fleetpulse.gotemplate.evaluate import Evaluation, Limits
+from fleetpulse.gotemplate.nodes import Template, TemplateError
+from fleetpulse.gotemplate.parser import parse
 from rules.template_functions import NAMES, QueryFunction, functions
-from rules.template_nodes import Template, TemplateError
-from rules.template_parser import parse
 from rules.template_values import AlertData
 
 log = logging.getLogger(__name__)
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_MAX_TEXT = Limits().output  # a text that is longer could not be written out either
 _VARIABLES = ("labels", "externalLabels", "externalURL", "value")
 
 
 def check(text: str) -> None:
     """Raises TemplateError where text is no template that can be expanded."""
-    if len(text) > MAX_TEXT:
-        raise TemplateError(1, f"longer than {MAX_TEXT} characters")
+    if len(text) > _MAX_TEXT:
+        raise TemplateError(1, f"longer than {_MAX_TEXT} characters")
     _parsed(text)
 
 

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
+from fleetpulse.gotemplate.printing import format_float
 from rules.alerting import ActiveAlert, AlertingRule
 from rules.group import Group, RuleRun
-from rules.template_format import format_float
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

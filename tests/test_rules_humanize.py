@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
+from fleetpulse.gotemplate.printing import format_float, sprint, sprintf, sprintln
 from rules.humanize import (
     humanize,
     humanize_1024,
@@ -12,7 +13,6 @@ from rules.humanize import (
     humanize_percentage,
     humanize_timestamp,
 )
-from rules.template_format import format_float, sprint, sprintf, sprintln
 
 INF, NAN = math.inf, math.nan
 

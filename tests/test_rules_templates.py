@@ -5,10 +5,10 @@ import itertools
 import pytest
 
 from fleetpulse.errors import QueryError
-from rules.template_eval import Evaluation, Limits
+from fleetpulse.gotemplate.evaluate import Evaluation, Limits
+from fleetpulse.gotemplate.nodes import TemplateError
+from fleetpulse.gotemplate.parser import parse
 from rules.template_functions import NAMES, functions
-from rules.template_nodes import TemplateError
-from rules.template_parser import parse
 from rules.template_values import AlertData, QuerySample
 from rules.templates import Expander, check
 
@@ -165,7 +165,7 @@ def test_faults_are_found_before_anything_is_expanded(text: str, message: str) -
 FAILURES = [
     (
         "{{ if gt $value 80 }}x{{ end }}",
-        "error calling gt: incompatible types for comparison: int and float64; "
+        "error calling gt: incompatible types for comparison: float64 and int; "
         "write 80.0 against a value",
     ),
     (

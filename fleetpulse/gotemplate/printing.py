@@ -6,13 +6,15 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from fleetpulse.gotemplate.values import Struct, go_type
+
 # A verb: flags, width, precision, letter. Go's explicit argument indexes (%[1]d) are not taken.
 _VERB = re.compile(r"%([+\-# 0]*)(\*|\d+)?(\.(?:\*|\d+)?)?(.)?", re.DOTALL)
 # No annotation needs more, and a width of a million is a way to fill the memory.
 _MAX_WIDTH = 1_000
 _SHORTEST = -1
-# The longest text that a value or an expansion may have.
-MAX_TEXT = 65_536
+# The longest text of one value, unless the expansion's own bound is lower.
+MAX_TEXT = 1 << 20
 
 
 def format_float(value: float, verb: str = "g", precision: int = _SHORTEST) -> str:
@@ -57,28 +59,31 @@ def _positional(digits: str, exponent: int) -> str:
     return f"{whole}.{fraction}" if fraction else whole
 
 
-def go_type(value: Any) -> str:
-    """The type that Go's messages would name."""
-    names = {bool: "bool", int: "int", float: "float64", str: "string", type(None): "<nil>"}
-    if type(value) in names:
-        return names[type(value)]
-    if isinstance(value, Mapping):
-        return "map[string]string"
-    if isinstance(value, Sequence):
-        return "template.queryResult"
-    return str(getattr(value, "go_type", type(value).__name__))
-
-
-def show(value: Any) -> str:
-    """What `{{ value }}` and the verb %v print. ValueError where that would be too long."""
+def show(value: Any, most: int = MAX_TEXT) -> str:
+    """What `{{ value }}` and the verb %v print. ValueError past most characters."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool | int | float) or value is None:
+        return _show_plain(value)
     parts: list[str] = []
-    _show_into(value, parts, [MAX_TEXT])
+    try:
+        _show_into(value, parts, [most])
+    except _TooLongError:
+        raise ValueError(f"more than {most} characters to print") from None
     return "".join(parts)
+
+
+class _TooLongError(Exception):
+    """A value whose text has no end in sight."""
 
 
 def _show_into(value: Any, parts: list[str], left: list[int]) -> None:
     """Adds the value's text. left: characters that may still come, for all levels together."""
-    if isinstance(value, Mapping):
+    text = value.text() if isinstance(value, Struct) else None
+    if text is not None:
+        parts.append(text)
+        left[0] -= len(text)
+    elif isinstance(value, Mapping):
         _show_items(value.items(), "map[", parts, left)
     elif isinstance(value, Sequence) and not isinstance(value, str):
         _show_items(((None, item) for item in value), "[", parts, left)
@@ -99,7 +104,7 @@ def _show_items(
         parts.append(prefix)
         left[0] -= len(prefix) + 1
         if left[0] < 0:
-            raise ValueError(f"more than {MAX_TEXT} characters to print")
+            raise _TooLongError
         _show_into(item, parts, left)
     parts.append("]")
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from rules.template_nodes import TemplateError
+from fleetpulse.gotemplate.nodes import TemplateError
 
 Kind = Literal["text", "open", "close", "word", "field", "variable", "constant", "dot", "mark"]
 

@@ -1,9 +1,9 @@
 """Go template text → nodes. What is wrong is said with its line, before anything is expanded."""
 
-from collections.abc import Collection
+from collections.abc import Container, Iterable
 
-from rules.template_lexer import Token, tokens
-from rules.template_nodes import (
+from fleetpulse.gotemplate.lexer import Token, tokens
+from fleetpulse.gotemplate.nodes import (
     Action,
     Body,
     Call,
@@ -33,15 +33,25 @@ _MAX_DEPTH = 50
 _END = Token("text", "", 0)
 
 
-def parse(text: str, functions: Collection[str], variables: Collection[str] = ()) -> Template:
-    """The template; variables are those that stand declared before it. Raises TemplateError."""
-    return _Parser(text, functions, variables).template()
+def parse(
+    text: str,
+    functions: Container[str],
+    variables: Iterable[str] = (),
+    *,
+    whole: bool = True,
+) -> Template:
+    """The template. Raises TemplateError.
+
+    functions are the names that may be called, variables those that stand declared before it;
+    whole: every template that it calls must be defined in the same text.
+    """
+    return _Parser(text, functions, variables).template(whole)
 
 
 class _Parser:
     """A recursive descent over the tokens. Made for one template and then thrown away."""
 
-    def __init__(self, text: str, functions: Collection[str], variables: Collection[str]) -> None:
+    def __init__(self, text: str, functions: Container[str], variables: Iterable[str]) -> None:
         self._tokens = list(tokens(text))
         self._at = 0
         self._functions = functions
@@ -51,12 +61,12 @@ class _Parser:
         self._loops = 0
         self._depth = 0
 
-    def template(self) -> Template:
+    def template(self, whole: bool) -> Template:
         body, stop, line = self._body()
         if stop:
             raise TemplateError(line, f"unexpected {{{{{stop}}}}}; nothing is open here")
         for call in self._called:
-            if call.name not in self._named:
+            if whole and call.name not in self._named:
                 raise TemplateError(call.line, f"template {call.name!r} is not defined")
         return Template(body, self._named)
 

@@ -6,10 +6,15 @@ from typing import Any
 
 
 class TemplateError(ValueError):
-    """A template that cannot be read or expanded; the message begins with `line N:`."""
+    """A template that cannot be read or expanded: `line N: what is wrong`.
 
-    def __init__(self, line: int, message: str) -> None:
-        super().__init__(f"line {line}: {message}")
+    template is the name of the one that the line stands in, where it is not the main text.
+    """
+
+    def __init__(self, line: int, message: str, template: str = "") -> None:
+        place = f" (in template {template!r})" if template else ""
+        super().__init__(f"line {line}: {message}{place}")
+        self.line, self.message, self.template = line, message, template
 
 
 @dataclass(frozen=True, slots=True)
