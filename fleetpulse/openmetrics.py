@@ -22,6 +22,7 @@ _NUMBER = re.compile(
     rb"[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|(?i:inf(?:inity)?))|(?i:nan)"
 )
 _EXCERPT = 100  # characters of a broken line that its error shows
+_LAST_MS = 2**63 - 1
 _TYPES = {name: name for name in get_args(MetricType)}
 # The label whose value is a number written in many ways, by the type that has it.
 _NUMERIC_LABEL = {"histogram": "le", "summary": "quantile"}
@@ -152,7 +153,10 @@ def _time(raw: str | None, dialect: Dialect, text: str) -> int | None:
     if raw is None:
         return None
     try:
-        return dialect.read_time(raw.encode())
+        time_ms = dialect.read_time(raw.encode())
+        if abs(time_ms) > _LAST_MS:
+            raise ValueError("a timestamp fits in 64 bits")
+        return time_ms
     except ValueError:
         raise ValueError(f"{_excerpt(raw)} is no timestamp, in {_excerpt(text)}") from None
 

@@ -2,9 +2,10 @@
 
 import logging
 import queue
+import re
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from fleetpulse.service import STOP_DEADLINE
 from scraper.buffer import PageBuffer
@@ -15,6 +16,8 @@ from scraper.targets import Target
 
 log = logging.getLogger(__name__)
 
+_DIGITS = re.compile(r"\d+")
+
 
 @dataclass(slots=True)
 class Health:
@@ -24,6 +27,7 @@ class Health:
     error: str = ""
     at: float = 0.0  # Unix seconds; 0: never
     duration: float = 0.0
+    ahead: int = 0  # samples not taken, as their timestamps are in the future
 
 
 @dataclass(slots=True, eq=False)
@@ -101,9 +105,18 @@ class PageMaker:
             except Exception:  # as above
                 log.exception("making the page of %s failed", scraped.target.url)
                 self._metrics.errors.inc()
+                self._give_up(scraped, outcome)
             finally:
                 scraped.busy = False
                 self._done += len(outcome.body)
+
+    def _give_up(self, scraped: Scraped, outcome: Outcome) -> None:
+        """The target is shown as down, instead of keeping what was said of it before."""
+        error = "a fault in the scraper itself; its log has the traceback"
+        try:
+            self._make(scraped, replace(outcome, body=b"", reason="internal", error=error))
+        except Exception:  # as above
+            log.exception("the failure of %s could not be stored", scraped.target.url)
 
     def _make(self, scraped: Scraped, outcome: Outcome) -> None:
         scrape = scraped.pages.take(outcome)
@@ -118,10 +131,23 @@ class PageMaker:
         metrics.samples.inc(scrape.samples)
         if scrape.reason:
             metrics.failures.labels(scrape.reason).inc()
-        if scrape.error and scrape.error != health.error:
+        if scrape.ahead:
+            metrics.ahead.inc(scrape.ahead)
+        if scrape.ahead and not health.ahead:
+            log.warning(
+                "%s: %d samples not taken: their timestamps are more than 10 minutes ahead",
+                scraped.target.url,
+                scrape.ahead,
+            )
+        if scrape.error and _kind(scrape.error) != _kind(health.error):
             log.warning("scrape of %s failed: %s", scraped.target.url, scrape.error)
         elif not scrape.error and health.error:
             log.info("scrape of %s works again", scraped.target.url)
-        health.error = scrape.error
+        health.error, health.ahead = scrape.error, scrape.ahead
         health.state = "down" if scrape.reason else "up"
         health.at, health.duration = outcome.at_ms / 1000, outcome.duration
+
+
+def _kind(error: str) -> str:
+    """What makes an error another one: not how many ms or bytes it was this time."""
+    return _DIGITS.sub("#", error)

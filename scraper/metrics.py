@@ -36,6 +36,11 @@ class ScrapeMetrics:
             registry=registry,
         )
         self.samples = Counter(_PREFIX + "samples", "Samples scraped and kept.", registry=registry)
+        self.ahead = Counter(
+            _PREFIX + "samples_ahead",
+            "Samples not taken, as their own timestamps are more than 10 minutes in the future.",
+            registry=registry,
+        )
         self.active = Gauge(_PREFIX + "active_scrapes", "Scrapes under way now.", registry=registry)
         self.lag = Gauge(
             _PREFIX + "loop_lag_seconds",

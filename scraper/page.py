@@ -16,6 +16,9 @@ from scraper.targets import Target
 
 _REPORT = Layout(REPORT_LINES)
 _NOTHING: "array[float]" = array("d")
+# As in Prometheus: a sample that is further ahead of this clock is not taken. It would be the
+# series' last for that long, and no retention would ever reach it.
+_MAX_AHEAD_MS = 600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,7 @@ class Scrape:
     reason: str = ""
     error: str = ""
     metadata: Mapping[str, Metadata] | None = None  # where it is another than last time
+    ahead: int = 0  # samples not taken, as their own timestamps are in the future
 
 
 class TargetPages:
@@ -98,22 +102,41 @@ class TargetPages:
         # What is remembered of a page is its shape; its values would only take memory.
         self._last, self._reader_is_new = replace(reading, values=_NOTHING), False
         self._alive = self._reported = True
-        pages = [self._full_page(outcome, reading, added)]
+        times, ahead = self._times(outcome.at_ms, reading)
+        pages = [self._full_page(outcome, reading, added, times, ahead)]
         if vanished:
             pages.append(self._stale_page(vanished, outcome.at_ms))
         known = last is not None and last.comments is reading.comments
         return Scrape(
-            tuple(pages), len(reading.values), metadata=None if known else reading.comments.metadata
+            tuple(pages),
+            len(reading.values) - len(ahead),
+            metadata=None if known else reading.comments.metadata,
+            ahead=len(ahead),
         )
 
-    def _full_page(self, outcome: Outcome, reading: Reading, added: int) -> Page:
+    def _times(self, at_ms: int, reading: Reading) -> tuple["array[int] | None", list[int]]:
+        """The page's times where its samples have their own, and which are too far ahead."""
+        if reading.own_times is None or not self.target.job.config.honor_timestamps:
+            return None, []
+        filled = [at_ms if time is None else time for time in reading.own_times]
+        ahead = [at for at, time in enumerate(filled) if time > at_ms + _MAX_AHEAD_MS]
+        for at in ahead:
+            filled[at] = at_ms
+        return array("q", filled + [at_ms] * len(REPORT_LINES)), ahead
+
+    def _full_page(
+        self,
+        outcome: Outcome,
+        reading: Reading,
+        added: int,
+        times: "array[int] | None",
+        ahead: list[int],
+    ) -> Page:
         values = reading.values
         kept = len(values)
         page_values = values + array("d", [1.0, outcome.duration, reading.scraped, kept, added])
-        times = None
-        if reading.own_times is not None and self.target.job.config.honor_timestamps:
-            filled = [outcome.at_ms if time is None else time for time in reading.own_times]
-            times = array("q", filled + [outcome.at_ms] * len(REPORT_LINES))
+        for at in ahead:
+            page_values[at] = STALE_NAN  # the layout has a place for it: there is no sample now
         return Page(self.target.labels, reading.shape.layout, outcome.at_ms, page_values, times)
 
     def _failed(

@@ -64,6 +64,7 @@ BROKEN = [
     pytest.param(b"up 1 2 3", "a value", id="three numbers"),
     pytest.param(b"up 1 1.5", "no timestamp", id="a fractional timestamp"),
     pytest.param(b"up 1 -5", "no timestamp", id="a negative timestamp"),
+    pytest.param(b"up 1 9223372036854775808", "no timestamp", id="more than 64 bits of time"),
     pytest.param(b"up -nan", "no number", id="a NaN with a sign"),
     pytest.param(b'up{a="b} 1', 'expected ="value"', id="an open quote"),
     pytest.param(b'up{a="b" 1', "label name or }", id="an open brace"),
@@ -125,6 +126,7 @@ BROKEN_OPENMETRICS = [
     pytest.param(b'up 1 # {a="b"} x\n# EOF\n', "no number", id="exemplar that is no number"),
     pytest.param(b'up 1 # {a="b"}\n# EOF\n', "exemplar", id="exemplar cut short"),
     pytest.param(b"up 1 nan\n# EOF\n", "timestamp", id="time is not a number"),
+    pytest.param(b"up 1 1e17\n# EOF\n", "timestamp", id="more than 64 bits of time"),
 ]
 
 

@@ -151,6 +151,17 @@ def test_own_timestamps_are_kept_unless_not_honoured() -> None:
     assert own(take(pages, 9001, b"b 2\n").pages) == {"a": None, "b": 2}
 
 
+def test_what_is_far_in_the_future_is_no_sample() -> None:
+    edge = 9000 + 600_000
+    scrape = take(pages_of(), 9000, f"a 1 {edge}\nb 2 {edge + 1}\nc 3 {2**63 - 1}\nd 4\n".encode())
+    (page,) = scrape.pages
+    assert page.times_ms is not None
+    assert list(page.times_ms[:4]) == [edge, 9000, 9000, 9000]
+    assert own(scrape.pages) == {"a": 1, "b": None, "c": None, "d": 4}
+    assert (scrape.samples, scrape.ahead) == (2, 2)
+    assert not take(pages_of(honor_timestamps=False), 9000, f"a 1 {2**62}\n".encode()).ahead
+
+
 def test_own_timestamps_can_be_tracked() -> None:
     pages = pages_of(track_timestamps_staleness=True)
     take(pages, 9000, b"a 1 7\nb 2\n")
