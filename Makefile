@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Arguments for `fleetpulse up` and for pytest, e.g. make up ARGS='--config fleetpulse.yml'
 ARGS ?=
-CODE := fleetpulse exporter scraper api rules alertmanager_bridge fleetpulse_cli tests benchmarks
+CODE := fleetpulse exporter scraper api rules alertmanager_bridge fleetpulse_cli grafana tests benchmarks
 
 .PHONY: help up test check format bench clean
 

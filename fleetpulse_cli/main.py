@@ -5,40 +5,41 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
-from fleetpulse import __version__
 from fleetpulse.errors import ConfigError, FleetPulseError
 from fleetpulse.telemetry import setup_logging
-from fleetpulse.values import parse_duration, parse_listen_address
+from fleetpulse.values import parse_duration
+from fleetpulse_cli.parser import build_parser
 
 FINE, FINDINGS, CANNOT_START = 0, 1, 2
 
-_EPILOG = """\
-examples:
-  fleetpulse up                                  monitor this host, everything on loopback
-  fleetpulse exporter --listen 0.0.0.0:9100      serve this host's metrics, as node_exporter does
-  fleetpulse exporter --push https://mon:8443 --key-file push.key
-                                                 the same for a host that cannot be reached
-  fleetpulse check fleetpulse.yml rules/*.yml    every fault, with file and line
-  fleetpulse query 'up == 0'                     ask the running API
-
-exit codes: 0 fine, 1 findings (faults found, a query refused), 2 cannot start
-"""
+# What an exporter's host need not have (extra `server` of setup.cfg).
+_SERVER_LIBRARIES = {
+    "flask", "flask_limiter", "gunicorn", "influxdb_client", "jinja2", "limits", "numpy",
+    "pcodec", "promql_parser", "pycurl", "re2", "rich", "schedule",
+}  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     options = build_parser().parse_args(argv)
     os.umask(0o027)  # what it writes is nobody else's to read
     try:
-        code: int = options.run(options)
+        code: int = _RUN[options.command](options)
     except ConfigError as err:
         print(err, file=sys.stderr)
         return CANNOT_START
     except FleetPulseError as err:
         print(f"fleetpulse {options.command}: {err}", file=sys.stderr)
+        return CANNOT_START
+    except ModuleNotFoundError as err:
+        if err.name is None or err.name.partition(".")[0] not in _SERVER_LIBRARIES:
+            raise
+        print(
+            f"fleetpulse {options.command}: {err.name} is not installed; this needs the central "
+            f"host's libraries: pip install 'fleetpulse[server]'",
+            file=sys.stderr,
+        )
         return CANNOT_START
     except KeyboardInterrupt:
         return 130
@@ -47,203 +48,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FINE
     return code
-
-
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="fleetpulse",
-        description="Monitoring for a fleet of hosts, the Prometheus way.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--version", action="version", version=f"fleetpulse {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    _add_up(commands)
-    _add_roles(commands)
-    _add_check(commands)
-    _add_query(commands)
-    _add_import(commands)
-    _add_keys(commands)
-    return parser
-
-
-def _command(
-    commands: Any, name: str, short: str, long: str, *, data_dir: bool = True
-) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = commands.add_parser(
-        name,
-        help=short,
-        description=long,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "--config",
-        type=Path,
-        metavar="F",
-        help="configuration file (default: fleetpulse.yml if it is there, else all defaults)",
-    )
-    if data_dir:
-        parser.add_argument(
-            "--data-dir",
-            type=Path,
-            default=Path("data"),
-            metavar="D",
-            help="where the store, keys, queues and logs are (default: ./data)",
-        )
-    return parser
-
-
-def _add_up(commands: Any) -> None:
-    parser = _command(
-        commands,
-        "up",
-        "start all roles on this host and watch them",
-        "Starts exporter, scraper, API, rules and bridge, each a process of its own, prints a\n"
-        "line as each becomes ready, restarts one that dies, and stops them in order at Ctrl-C.\n"
-        "SIGHUP, or a change of the file, makes all of them read the configuration anew.\n"
-        "Each role's log is DATA/logs/ROLE.log.",
-    )
-    parser.set_defaults(run=_run_up)
-
-
-_ROLE_TEXTS = {
-    "exporter": (
-        "serve this host's metrics on /metrics (port 9100)",
-        "Serves this host's CPU, memory, disks, file systems and network under node_exporter's\n"
-        "names. With --push the same page also goes to a FleetPulse API every 10 s; pages that\n"
-        "cannot be sent wait on disk, 1,000 at most.",
-    ),
-    "scraper": (
-        "poll the targets and store what they say",
-        "Polls the targets of scraper.scrape_configs, and no others, at their interval and writes\n"
-        "to the store. Targets and last errors: /api/v1/targets on its own port (9111).",
-    ),
-    "api": (
-        "answer queries and take pushes (port 8080)",
-        "Answers Prometheus' query API, /api/v1/metrics and /api/v1/servers, and takes pushes.\n"
-        "Point Grafana's Prometheus data source at it. On any but a loopback address it wants\n"
-        "keys: `fleetpulse keys create`.",
-    ),
-    "rules": (
-        "evaluate rule files, send alerts to the bridge",
-        "Evaluates Prometheus rule files (and the shipped ones) and posts firing alerts to the\n"
-        "bridge. Groups and alerts: /api/v1/rules and /api/v1/alerts on its own port (9112).",
-    ),
-    "bridge": (
-        "take alerts, tell Slack and e-mail (port 9093)",
-        "Takes alerts by Alertmanager's API v2, groups, silences and inhibits them as its file in\n"
-        "Alertmanager's format says, and sends messages, each exactly once as far as the\n"
-        "receiver allows. History: /api/v1/history. amtool works with it.",
-    ),
-}
-
-
-def _add_roles(commands: Any) -> None:
-    for name, (short, long) in _ROLE_TEXTS.items():
-        parser = _command(commands, name, short, long)
-        parser.add_argument(
-            "--listen",
-            type=_listen,
-            metavar="HOST:PORT",
-            help=f"listen here instead of at the configuration's {name}.listen",
-        )
-        parser.set_defaults(run=_run_role)
-        if name == "exporter":
-            parser.add_argument("--push", metavar="URL", help="also push to the API at URL")
-            parser.add_argument(
-                "--key-file", type=Path, metavar="F", help="file with the push key (mode 0600)"
-            )
-            parser.add_argument(
-                "--server", metavar="NAME", help="this host's name in pushes (default: host name)"
-            )
-        if name in ("exporter", "rules"):
-            text = {
-                "exporter": "print one page and exit",
-                "rules": "evaluate every rule once, print what fires, and exit",
-            }[name]
-            parser.add_argument("--once", action="store_true", help=text)
-
-
-def _add_check(commands: Any) -> None:
-    parser = _command(
-        commands,
-        "check",
-        "find the faults in configuration, rule, target and bridge files",
-        "Checks files and prints every fault as file:line: key: what is wrong and what would be\n"
-        "right. What a file is, is told by its content. Without FILE: the configuration and the\n"
-        "files it names. Exit code 1 when there are faults.",
-        data_dir=False,
-    )
-    parser.add_argument("files", nargs="*", type=Path, metavar="FILE")
-    parser.set_defaults(run=_run_check)
-
-
-def _add_query(commands: Any) -> None:
-    parser = _command(
-        commands,
-        "query",
-        "ask the API a PromQL question",
-        "Evaluates EXPR now, at --time, or from --start to --end, and prints the answer.\n"
-        "Times are Unix seconds or RFC 3339; --start also takes a duration back from now (2h).",
-    )
-    parser.add_argument("expr", metavar="EXPR")
-    parser.add_argument("--time", metavar="T", help="evaluate at this time")
-    parser.add_argument("--start", metavar="T", help="start of a range query (or 2h: ago)")
-    parser.add_argument("--end", metavar="T", help="end of a range query (default: now)")
-    parser.add_argument("--step", metavar="D", help="step of a range query (default: 1/60 of it)")
-    parser.add_argument(
-        "--format", choices=("table", "json", "csv", "plot"), default="table", dest="style"
-    )
-    parser.add_argument("--url", help="the API (default: where api.listen says)")
-    parser.add_argument("--key-file", type=Path, metavar="F", help="file with a read key")
-    parser.set_defaults(run=_run_query)
-
-
-def _add_import(commands: Any) -> None:
-    parser = _command(
-        commands,
-        "import",
-        "put OpenMetrics text with timestamps into the store",
-        "Reads OpenMetrics text (as `promtool tsdb create-blocks-from openmetrics` takes it; .gz\n"
-        "too) and writes it to the store of the configuration. Running it twice stores nothing\n"
-        "twice. The roles may be running meanwhile.",
-    )
-    parser.add_argument("file", type=Path, metavar="FILE")
-    parser.add_argument("--quiet", action="store_true", help="no progress bar")
-    parser.set_defaults(run=_run_import)
-
-
-def _add_keys(commands: Any) -> None:
-    parser = commands.add_parser(
-        "keys",
-        help="create, list and revoke the API's keys",
-        description="The API's keys. Only a hash of each is stored, so a lost key cannot be shown "
-        "again: revoke it and create another. A running API knows of changes at once.",
-    )
-    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    create = _command(actions, "create", "make a key, print it once", "Makes a key.")
-    create.add_argument("--scope", choices=("read", "push", "admin"), required=True)
-    create.add_argument("--server", help="a push key for this server only")
-    create.add_argument("--expires", type=_duration, metavar="D", help="after, e.g., 90d")
-    create.add_argument("--note", default="", help="what it is for")
-    _command(actions, "list", "show all keys, never the secrets", "Shows all keys.")
-    revoke = _command(actions, "revoke", "make a key open nothing", "Revokes a key at once.")
-    revoke.add_argument("id", metavar="ID")
-    parser.set_defaults(run=_run_keys)
-
-
-def _listen(text: str) -> Any:
-    try:
-        return parse_listen_address(text)
-    except ValueError as err:
-        raise argparse.ArgumentTypeError(str(err)) from err
-
-
-def _duration(text: str) -> float:
-    try:
-        return parse_duration(text)
-    except ValueError as err:
-        raise argparse.ArgumentTypeError(str(err)) from err
 
 
 # Each imports what it needs itself: the exporter's host has no server libraries.
@@ -333,6 +137,16 @@ def _run_keys(options: argparse.Namespace) -> int:
     else:
         keys.revoke(store, options.id)
     return FINE
+
+
+_RUN: Mapping[str, Callable[[argparse.Namespace], int]] = {
+    "up": _run_up,
+    **dict.fromkeys(("exporter", "scraper", "api", "rules", "bridge"), _run_role),
+    "check": _run_check,
+    "query": _run_query,
+    "import": _run_import,
+    "keys": _run_keys,
+}
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import importlib
 import logging
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -120,9 +121,9 @@ def prepare_data_dir(path: Path) -> Path:
     """The data folder, made if need be; StartError where nothing can be written into it."""
     try:
         path.mkdir(parents=True, exist_ok=True, mode=0o750)
-        probe = path / ".writable"
-        probe.write_bytes(b"")
-        probe.unlink()
+        # A name of its own: roles that start together look at the same folder.
+        with tempfile.TemporaryFile(dir=path):
+            pass
     except OSError as err:
         raise StartError(
             f"{path}: cannot write to the data folder: {err.strerror}; "

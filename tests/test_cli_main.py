@@ -13,7 +13,8 @@ from fleetpulse.matchers import Matcher
 from fleetpulse.storage.base import Hints
 from fleetpulse.storage.embedded import EmbeddedStore
 from fleetpulse_cli.importer import import_file
-from fleetpulse_cli.main import build_parser, main
+from fleetpulse_cli.main import main
+from fleetpulse_cli.parser import build_parser
 from fleetpulse_cli.query import Question, show
 from tests.support import ROOT, free_port
 
@@ -184,18 +185,35 @@ def test_import_keeps_what_came_before_a_fault(text: str, said: str, tmp_path: P
     store.close()
 
 
+LEAN = """
+import sys
+for name in ("numpy", "flask", "gunicorn", "pycurl", "pcodec", "promql_parser", "re2",
+             "influxdb_client", "schedule", "jinja2", "rich", "limits"):
+    sys.modules[name] = None
+from fleetpulse_cli.main import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def lean(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    """The command line where only the exporter's libraries are."""
+    return subprocess.run(
+        [sys.executable, "-c", LEAN, *arguments],
+        cwd=ROOT, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+
+
 @pytest.mark.integration
 def test_the_exporter_starts_without_the_servers_libraries() -> None:
-    code = (
-        "import sys\n"
-        "for name in ('numpy','flask','gunicorn','pycurl','pcodec','promql_parser','re2',"
-        "'influxdb_client','schedule','jinja2','rich'):\n"
-        "    sys.modules[name] = None\n"
-        "from fleetpulse_cli.main import main\n"
-        "sys.exit(main(['exporter', '--once']))\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60
-    )
+    done = lean("exporter", "--once")
     assert done.returncode == 0, done.stderr
     assert "node_cpu_seconds_total{" in done.stdout
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("command", ["up", "api", "check fleetpulse.example.yml", "query up"])
+def test_what_needs_them_says_so(command: str) -> None:
+    done = lean(*command.split())
+    assert done.returncode == 2
+    assert "pip install 'fleetpulse[server]'" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,13 @@ def test_a_data_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StartError, match="choose another with --data-dir"):
         prepare_data_dir(tmp_path / "file" / "data")
+
+
+def test_roles_that_start_together_do_not_disturb_each_other(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        folders = list(pool.map(prepare_data_dir, [tmp_path / "data"] * 400))
+    assert len(folders) == 400
+    assert list((tmp_path / "data").iterdir()) == []
 
 
 def test_unknown_sections_name_the_known_ones() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fleetpulse_cli.main import build_parser
+from fleetpulse_cli.parser import build_parser
 from fleetpulse_cli.up import STARTED
 from tests.support import ROOT, needs
 
