@@ -11,12 +11,14 @@ from alertmanager_bridge.amconfig import AlertmanagerFile, check_bridge_file, lo
 from alertmanager_bridge.bridge import Bridge
 from alertmanager_bridge.config import BridgeConfig
 from alertmanager_bridge.guard import guard
+from alertmanager_bridge.receivers.build import build_integrations
 from fleetpulse.telemetry import health_routes
 
 __all__ = [
     "AlertmanagerFile",
     "Bridge",
     "BridgeConfig",
+    "build_integrations",
     "check_bridge_file",
     "create_app",
     "load_amconfig",

@@ -72,7 +72,7 @@ class Bridge:
     ) -> None:
         """amconfig: the file in Alertmanager's format, if it is read already; else it is here.
 
-        integrations: ways to receivers other than those of amconfig, for tests.
+        integrations: the ways to its receivers, if they are built already.
         ConfigError with all faults of that file or of a template file it names.
         """
         if amconfig is None and config.config_file is not None:

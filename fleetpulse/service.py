@@ -66,13 +66,15 @@ class Periodic:
     def _run(self) -> None:
         due = time.monotonic() + self._first_delay
         while True:
-            self._wake.wait(max(0.0, due - time.monotonic()))
+            woken = self._wake.wait(max(0.0, due - time.monotonic()))
+            self._wake.clear()
             if self._stopping:
                 return
-            self._wake.clear()
             self._turn()
-            late = max(0.0, time.monotonic() - due)
-            due += self._interval * (1 + late // self._interval)
+            late = time.monotonic() - due
+            # A turn that was brought forward takes no other's place, however often that happens.
+            if not woken or late >= 0:
+                due += self._interval * (1 + max(0.0, late) // self._interval)
 
     def _turn(self) -> None:
         try:
@@ -86,8 +88,23 @@ class Periodic:
 Stamp = dict[Path, tuple[int, int, int]]
 
 
+def stamp(paths: Iterable[Path]) -> Stamp:
+    """What tells a file's versions apart; files that are not there are left out."""
+    stamps: Stamp = {}
+    for path in paths:
+        try:
+            stat = path.stat()
+        except OSError:
+            continue
+        stamps[path] = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+    return stamps
+
+
 class FileWatch:
-    """Calls on_change when a watched file's content seems to have changed, came or went."""
+    """Calls on_change when a watched file's content seems to have changed, came or went.
+
+    seen: the files' stamp before they were read; without it, they are taken as they are now.
+    """
 
     def __init__(
         self,
@@ -96,11 +113,12 @@ class FileWatch:
         on_change: Callable[[], None],
         *,
         every: float = 2.0,
+        seen: Stamp | None = None,
     ) -> None:
         self.name = name
         self._paths, self._on_change = paths, on_change
         self._periodic = Periodic(name, self.look, every, first_delay=every)
-        self._seen = self._stamp()
+        self._seen = stamp(paths()) if seen is None else seen
 
     def start(self) -> None:
         self._periodic.start()
@@ -110,20 +128,10 @@ class FileWatch:
 
     def look(self) -> None:
         """One turn: compares the files with what was seen last."""
-        now = self._stamp()
+        now = stamp(self._paths())
         if now != self._seen:
             self._seen = now
             self._on_change()
-
-    def _stamp(self) -> Stamp:
-        stamps: Stamp = {}
-        for path in self._paths():
-            try:
-                stat = path.stat()
-            except OSError:
-                continue
-            stamps[path] = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
-        return stamps
 
 
 def run_until_signalled(

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from pydantic import ValidationError
 
 from fleetpulse.errors import StartError, StorageError
-from fleetpulse.service import FileWatch, Service, run_until_signalled
+from fleetpulse.service import FileWatch, Service, Stamp, run_until_signalled, stamp
 from fleetpulse.telemetry import new_registry
 from fleetpulse.values import ListenAddress
 from fleetpulse_cli.settings import SECTIONS, Settings, find_file, prepare_data_dir
@@ -20,6 +20,8 @@ from fleetpulse_cli.supervisor import end_with_parent
 
 if TYPE_CHECKING:
     from fleetpulse.backend import Storage
+
+log = logging.getLogger(__name__)
 
 
 def run_role(options: argparse.Namespace) -> None:
@@ -30,10 +32,14 @@ def run_role(options: argparse.Namespace) -> None:
 
 def _settings(options: argparse.Namespace, *sections: str) -> Settings:
     name = options.command
+
+    def override(root: Any) -> Any:
+        return _with_options(root, name, options)
+
     settings = Settings(
         find_file(options.config),
         sections or tuple(SECTIONS),
-        override=lambda root: _with_options(root, name, options),
+        override=_lasting(name, override) if name in ("api", "bridge") else override,
     )
     logging.getLogger().setLevel(settings.current.log_level.upper())
     return settings
@@ -81,17 +87,41 @@ def _watch(
     settings: Settings,
     reload: Callable[[], object],
     more: Callable[[], Iterable[Path | None]] = tuple,
+    seen: Stamp | None = None,
 ) -> list[Service]:
     """A watch over the configuration file and over more, the files that it names."""
 
     def paths() -> list[Path]:
-        return [path for path in (settings.path, *more()) if path is not None]
+        return _present((settings.path, *more()))
 
-    return [FileWatch("configuration watch", paths, lambda: _call(reload))]
+    return [FileWatch("configuration watch", paths, lambda: _call(reload), seen=seen)]
+
+
+def _present(paths: Iterable[Path | None]) -> list[Path]:
+    return [path for path in paths if path is not None]
 
 
 def _call(reload: Callable[[], object]) -> None:
     reload()
+
+
+def _lasting(name: str, override: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """override, and then what a running server cannot change, as it was at the first time.
+
+    Not only so that it is told: whether the API needs keys follows from where it listens.
+    """
+    first: dict[str, Any] = {}
+
+    def lasting(root: Any) -> Any:
+        root = override(root)
+        section = getattr(root, name)
+        for key in ("listen", "threads"):
+            value = getattr(section, key)
+            if value != first.setdefault(key, value):
+                log.warning("%s.%s has changed; it takes effect after a restart", name, key)
+        return root.model_copy(update={name: section.model_copy(update=first)})
+
+    return lasting
 
 
 def _run_exporter(options: argparse.Namespace) -> None:
@@ -165,8 +195,12 @@ def _run_api(options: argparse.Namespace) -> None:
     settings = _settings(options)
     data_dir = prepare_data_dir(options.data_dir)
     keys, config = key_store(data_dir), settings.current.api
+
+    def check(root: Any) -> None:
+        Gate(root.api, keys, scopes={}, open_endpoints=()).check_start()
+
     # What would keep the worker from starting is said here, once, before it is forked.
-    Gate(config, keys, scopes={}, open_endpoints=()).check_start()
+    check(settings.current)
     with open_storage(settings.current.storage, data_dir, "api"):
         pass
 
@@ -182,20 +216,25 @@ def _run_api(options: argparse.Namespace) -> None:
         config = config.model_copy(update={"push": push})
         return create_app(config, storage.engine, storage.reader, storage.writer, keys, registry)
 
-    _serve(settings, create, config.listen, config.threads)
+    _serve(settings, create, config.listen, config.threads, apply=check)
 
 
 def _run_bridge(options: argparse.Namespace) -> None:
-    from alertmanager_bridge.app import Bridge, create_app, load_amconfig
+    from alertmanager_bridge.app import Bridge, build_integrations, create_app, load_amconfig
 
     settings = _settings(options, "bridge")
     data_dir = prepare_data_dir(options.data_dir)
 
     def routes(root: Any) -> Any:
+        """The bridge's file and the receivers in it, with the template files it names."""
         file = root.bridge.config_file
-        return None if file is None else load_amconfig(file)
+        if file is None:
+            return None, None
+        amconfig = load_amconfig(file)
+        return amconfig, build_integrations(amconfig)
 
-    # The last version without a fault; in the master, so that each new worker inherits it.
+    # The last version without a fault; in the master, so that each new worker inherits it and
+    # reads no file by itself, which may have faults by then.
     in_force = [routes(settings.current)]
 
     def apply(root: Any) -> None:
@@ -203,7 +242,9 @@ def _run_bridge(options: argparse.Namespace) -> None:
 
     def create(closing: ExitStack, registry: CollectorRegistry) -> Any:
         config = settings.current.bridge
-        bridge = Bridge(config, data_dir / "bridge.db", registry, amconfig=in_force[0])
+        amconfig, receivers = in_force[0]
+        path = data_dir / "bridge.db"
+        bridge = Bridge(config, path, registry, amconfig=amconfig, integrations=receivers)
         closing.callback(bridge.stop)
         bridge.start()
         return create_app(bridge, config, registry)
@@ -233,11 +274,21 @@ def _serve(
 
     closing = ExitStack()
 
+    def files() -> Stamp:
+        return stamp(_present((settings.path, *watched())))
+
+    # From before the reading: a change while the worker is being exchanged is seen after it.
+    seen = [files()]
+
+    def reload() -> None:
+        seen[0] = files()
+        settings.reload(apply)
+
     def application() -> Any:
         registry = new_registry()
         settings.expose(registry)
         app = create(closing, registry)
-        for watch in _watch(settings, ask_reload, watched):
+        for watch in _watch(settings, ask_reload, watched, seen[0]):
             closing.callback(watch.stop)
             watch.start()
         return app
@@ -247,7 +298,7 @@ def _serve(
         listen,
         threads=threads,
         on_stop=closing.close,
-        on_reload=lambda: _call(lambda: settings.reload(apply)),
+        on_reload=reload,
     )
 
 

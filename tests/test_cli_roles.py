@@ -84,6 +84,51 @@ def test_a_port_in_use_is_one_line_and_exit_code_2(role: Role, tmp_path: Path) -
     assert "Traceback" not in second.output()
 
 
+def test_the_api_needs_keys_as_long_as_it_serves_a_network(tmp_path: Path) -> None:
+    port = free_port()
+    file, data = tmp_path / "fleetpulse.yml", str(tmp_path / "data")
+    file.write_text(f'api: {{listen: "0.0.0.0:{port}"}}')
+    assert fleetpulse("keys", "create", "--scope", "read", "--data-dir", data).returncode == 0
+    arguments = ["api", "--config", str(file), "--data-dir", data]
+    with Process(arguments, tmp_path / "log") as process:
+        url = f"http://127.0.0.1:{port}"
+        assert wait_ready(url, process) == "keys needed"
+        # Only a restart can move it to the loopback address, where reads need none.
+        file.write_text(f'api: {{listen: "127.0.0.1:{port}"}}')
+        wait_for("the reload", lambda: "configuration reloaded" in process.output())
+        assert "api.listen has changed; it takes effect after a restart" in process.output()
+        wait_for("the new worker", lambda: "keys needed" in _text(f"{url}/-/ready"))
+        assert requests.get(f"{url}/api/v1/query?query=1", timeout=5).status_code == 401
+
+
+def _text(url: str) -> str:
+    try:
+        return requests.get(url, timeout=5).text
+    except requests.RequestException:
+        return ""
+
+
+def test_a_faulty_template_file_leaves_the_bridge_as_it_was(tmp_path: Path) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    template = tmp_path / "words.tmpl"
+    template.write_text('{{ define "x" }}hello{{ end }}')
+    (tmp_path / "am.yml").write_text("route: {receiver: r}\nreceivers: [{name: r}]\n"
+                                     "templates: [words.tmpl]")  # fmt: skip
+    file, data = tmp_path / "fleetpulse.yml", str(tmp_path / "data")
+    file.write_text(json.dumps({"bridge": {"listen": url[7:], "config_file": "am.yml"}}))
+    with Process(
+        ["bridge", "--config", str(file), "--data-dir", data], tmp_path / "log"
+    ) as process:
+        wait_ready(url, process)
+        template.write_text('{{ define "x" }}hello{{ en')
+        os.kill(process.pid, signal.SIGHUP)
+        wait_for("the refusal", lambda: "reload refused" in process.output())
+        # The new worker goes on with the words that the old one had.
+        refused = "fleetpulse_config_last_reload_successful 0"
+        wait_for("the new worker", lambda: refused in _text(f"{url}/metrics"))
+        assert "cannot begin" not in process.output()
+
+
 def fleetpulse(*arguments: str, cwd: Path = ROOT) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         [sys.executable, "-m", "fleetpulse_cli.main", *arguments],

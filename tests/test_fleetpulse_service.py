@@ -13,7 +13,7 @@ import pytest
 import requests
 
 from fleetpulse.errors import StartError
-from fleetpulse.service import FileWatch, Periodic
+from fleetpulse.service import FileWatch, Periodic, stamp
 from fleetpulse.telemetry import TelemetryServer, bind, health_routes, new_registry
 from fleetpulse.values import ListenAddress
 from tests.support import ROOT, free_port, wait_for
@@ -46,6 +46,17 @@ def test_wake_brings_the_next_turn_forward() -> None:
     periodic.stop()
 
 
+def test_turns_brought_forward_take_no_later_turns_place() -> None:
+    turns = threading.Semaphore(0)
+    periodic = Periodic("p", turns.release, 0.3, first_delay=0.3)
+    periodic.start()
+    for _ in range(150):
+        periodic.wake()
+        assert turns.acquire(timeout=10)
+    assert turns.acquire(timeout=10)  # the planned one; it was 45 s away before
+    periodic.stop()
+
+
 def test_stop_may_come_twice_and_without_a_start() -> None:
     periodic = Periodic("p", lambda: None, 1)
     periodic.stop()
@@ -66,6 +77,16 @@ def test_a_watch_sees_change_coming_and_going(tmp_path: Path) -> None:
     file.unlink()
     watch.look()
     assert len(seen) == 3
+
+
+def test_a_watch_sees_what_changed_since_the_file_was_read(tmp_path: Path) -> None:
+    file, seen = tmp_path / "f", []
+    file.write_text("a")
+    before = stamp([file])
+    file.write_text("ab")  # while whoever read it was still starting
+    watch = FileWatch("w", lambda: [file], lambda: seen.append(1), seen=before)
+    watch.look()
+    assert seen == [1]
 
 
 _ORDER = """
