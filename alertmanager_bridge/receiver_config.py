@@ -5,7 +5,6 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
-from alertmanager_bridge.gotemplate import check_template
 from alertmanager_bridge.notyet import (
     EmailNotYet,
     HttpNotYet,
@@ -14,6 +13,7 @@ from alertmanager_bridge.notyet import (
     TlsNotYet,
     WebhookNotYet,
 )
+from alertmanager_bridge.template_set import check_template
 from fleetpulse.yamlconf import Duration, FilePath, Secret
 
 

@@ -8,10 +8,11 @@ from typing import Any
 from jinja2 import FileSystemLoader, StrictUndefined, Template
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from alertmanager_bridge.gotemplate import TemplateError, TemplateSet
-from alertmanager_bridge.gotemplate.functions import SafeHtml
-from alertmanager_bridge.gotemplate.values import Record, template_data
+from alertmanager_bridge.template_set import TemplateSet
+from alertmanager_bridge.template_values import Data, template_data
 from fleetpulse.errors import ConfigError
+from fleetpulse.gotemplate.nodes import TemplateError
+from fleetpulse.gotemplate.values import SafeHtml
 from fleetpulse.yamlconf import read_text
 
 log = logging.getLogger(__name__)
@@ -76,7 +77,7 @@ class Words:
 class About:
     """Templates together with the message they are to speak of. Methods raise TemplateError."""
 
-    def __init__(self, templates: TemplateSet, data: Record) -> None:
+    def __init__(self, templates: TemplateSet, data: Data) -> None:
         self._templates, self._data = templates, data
 
     def fill(self, text: str) -> str:
@@ -104,10 +105,10 @@ def _builtin(template: Template) -> Any:
     def render(data: object) -> str:
         if template.name == "alert_list.txt":
             text = template.render(alerts=data).strip("\n")
-        elif isinstance(data, Record):
-            text = template.render(data).strip("\n")
+        elif isinstance(data, Data):
+            text = template.render(data.fields).strip("\n")
         else:
-            raise TemplateError("this template wants the whole message: end the call with a dot")
+            raise ValueError("it wants the whole message: end the call with a dot")
         return SafeHtml(text) if is_html else text
 
     return render
@@ -122,7 +123,7 @@ def read_templates(patterns: Sequence[Path]) -> list[str]:
             text = read_text(path)
             try:
                 TemplateSet([text])
-            except ValueError as err:
-                raise ConfigError([f"{path}:1: {err}"]) from err
+            except TemplateError as err:
+                raise ConfigError([f"{path}:{err.line}: {err.message}"]) from err
             texts.append(text)
     return texts

@@ -143,7 +143,7 @@ FAULTS = [
     ),
     pytest.param(
         BASE + "  slack_configs: [{api_url: 'http://a/b', title: '{{ .Foo'}]\n",
-        "am.yml:5: receivers[0].slack_configs[0].title: the action '{{ .Foo' does not end",
+        "am.yml:5: receivers[0].slack_configs[0].title: template line 1: unclosed action",
         id="broken template",
     ),
     pytest.param(
@@ -248,8 +248,8 @@ def test_the_file_that_stands_for_none_has_no_receiver_to_speak_of() -> None:
 
 
 def test_broken_template_files_are_faults(tmp_path: Path) -> None:
-    (tmp_path / "a.tmpl").write_text('{{ define "x" }}')
+    (tmp_path / "a.tmpl").write_text('\n\n{{ define "x" }}')
     path = tmp_path / "am.yml"
     path.write_text(BASE + "templates: ['*.tmpl']\n")
     (fault,) = check_bridge_file(path)
-    assert "a.tmpl:1: " in fault
+    assert "a.tmpl:3: {{define}} is never closed" in fault

@@ -12,11 +12,11 @@ from email.policy import SMTP as SMTP_POLICY
 from email.utils import formatdate, getaddresses
 
 from alertmanager_bridge.amconfig import GlobalConfig
-from alertmanager_bridge.gotemplate import TemplateError
 from alertmanager_bridge.receiver_config import EmailConfig, TlsConfig
 from alertmanager_bridge.receivers.base import Message, scrub, secret_of
 from alertmanager_bridge.words import About, Words
 from fleetpulse.errors import NotifyError
+from fleetpulse.gotemplate.nodes import TemplateError
 
 log = logging.getLogger(__name__)
 

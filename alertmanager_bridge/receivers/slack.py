@@ -4,11 +4,11 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from alertmanager_bridge.gotemplate import TemplateError
 from alertmanager_bridge.receiver_config import SlackAction, SlackConfig, SlackField
 from alertmanager_bridge.receivers.base import Answer, JsonPoster, Message, scrub, secret_of
 from alertmanager_bridge.words import Words
 from fleetpulse.errors import NotifyError
+from fleetpulse.gotemplate.nodes import TemplateError
 from fleetpulse.yamlconf import FilePath, Secret
 
 _MAX_TITLE = 1024  # characters, as Alertmanager has it

@@ -16,6 +16,12 @@ class TemplateError(ValueError):
         super().__init__(f"line {line}: {message}{place}")
         self.line, self.message, self.template = line, message, template
 
+    def of(self, text: str) -> "TemplateError":
+        """The same, naming the text: for a reader who cannot see the place."""
+        error = TemplateError(self.line, self.message, self.template)
+        error.args = (f"template {text[:60]!r}: {self}",)
+        return error
+
 
 @dataclass(frozen=True, slots=True)
 class Constant:

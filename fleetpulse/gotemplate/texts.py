@@ -1,11 +1,15 @@
 """Text to text, as Go's library does it: escapes, capitals, regular expressions."""
 
 import html as python_html
-import json
+import re
 from collections.abc import Callable
 
 from fleetpulse.gotemplate.printing import MAX_TEXT
 from fleetpulse.regex import Pattern, compile_pattern, expand
+
+_JS_SPECIAL = re.compile(r"""[\\'"<>&=\x00-\x1f]|[^\x00-\x7f]""")
+# A word in the way of Unicode: it goes on behind a mark between two letters or two digits.
+_WORD = re.compile(r"\w+(?:(?:(?<=[^\W\d_])[.:'’](?=[^\W\d_])|(?<=\d)[.,'](?=\d))\w+)*")
 
 
 def html(text: str) -> str:
@@ -14,10 +18,14 @@ def html(text: str) -> str:
 
 
 def js(text: str) -> str:
-    quoted = json.dumps(text)[1:-1]
-    for char in "<>&'=":
-        quoted = quoted.replace(char, f"\\u{ord(char):04X}")
-    return quoted
+    """Safe within a string in quotes of JavaScript."""
+    return _JS_SPECIAL.sub(lambda found: _js_escape(found[0]), text)
+
+
+def _js_escape(char: str) -> str:
+    if char in "\\'\"":
+        return f"\\{char}"
+    return char if char > "\x7f" and char.isprintable() else f"\\u{ord(char):04X}"
 
 
 def upper(text: str) -> str:
@@ -36,12 +44,22 @@ def _each(change: Callable[[str], str], text: str) -> str:
 
 
 def title(text: str) -> str:
-    """Every word with a capital, the rest as it is."""
+    """strings.Title: a capital behind all that is no letter, digit or _; the rest as it is."""
     out, inside = [], False
     for char in text:
         out.append(char if inside else char.title())
-        inside = char.isalnum() or (inside and char in "'’_")
+        inside = char.isalnum() or char == "_" or (not char.isascii() and not char.isspace())
     return "".join(out)
+
+
+def title_only(text: str) -> str:
+    """cases.Title: every word's first letter is a capital, and no other."""
+    return _WORD.sub(lambda found: _title_word(found[0]), text)
+
+
+def _title_word(word: str) -> str:
+    first = next((at for at, char in enumerate(word) if char.isalpha()), len(word))
+    return word[:first] + word[first : first + 1].title() + lower(word[first + 1 :])
 
 
 def match(pattern: str, text: str) -> bool:

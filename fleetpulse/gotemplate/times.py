@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
 from fleetpulse.gotemplate.printing import format_float
-from fleetpulse.gotemplate.values import GoFunction, Struct, string, table
+from fleetpulse.gotemplate.values import GoFunction, Struct, string, table, wrong_type
 
 _NANO = 1_000_000_000
 _ZERO = datetime(1, 1, 1, tzinfo=UTC)
@@ -66,9 +66,10 @@ def _duration(value: Any) -> timedelta:
     raise ValueError("Add takes a duration, or nanoseconds as in 3600e9")
 
 
-def _moment(value: Any) -> datetime:
+def moment(value: Any) -> datetime:
+    """A kind of argument: a time."""
     if not isinstance(value, GoTime):
-        raise ValueError("this takes a time")
+        raise wrong_type("time.Time", value)
     return value.at
 
 
@@ -82,10 +83,10 @@ class GoTime(Struct):
     methods = table(
         GoFunction("Format", (string,), lambda self, layout: format_time(self.at, layout)),
         GoFunction("Add", (_duration,), lambda self, delta: GoTime(self.at + delta)),
-        GoFunction("Sub", (_moment,), lambda self, other: _between(self.at, other)),
-        GoFunction("Before", (_moment,), lambda self, other: self.at < other),
-        GoFunction("After", (_moment,), lambda self, other: self.at > other),
-        GoFunction("Equal", (_moment,), lambda self, other: self.at == other),
+        GoFunction("Sub", (moment,), lambda self, other: _between(self.at, other)),
+        GoFunction("Before", (moment,), lambda self, other: self.at < other),
+        GoFunction("After", (moment,), lambda self, other: self.at > other),
+        GoFunction("Equal", (moment,), lambda self, other: self.at == other),
         GoFunction("IsZero", (), lambda self: self.at == _ZERO),
         GoFunction("Unix", (), lambda self: int(self.at.timestamp() // 1)),
         GoFunction("UnixMilli", (), lambda self: round(self.at.timestamp() * 1000)),

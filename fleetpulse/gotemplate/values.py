@@ -116,6 +116,12 @@ def string(value: Any) -> str:
     return value
 
 
+def strings(value: Any) -> list[str]:
+    if not is_list(value) or not all(isinstance(item, str) for item in value):
+        raise wrong_type("[]string", value)
+    return list(value)
+
+
 def vector(value: Any) -> Sequence[Any]:
     """A list of whatever."""
     if not is_list(value):

@@ -2,9 +2,10 @@
 
 import pytest
 
-from alertmanager_bridge.gotemplate import TemplateError, TemplateSet, check_template
-from alertmanager_bridge.gotemplate.values import template_data
+from alertmanager_bridge.template_set import TemplateSet, check_template
+from alertmanager_bridge.template_values import template_data
 from alertmanager_bridge.words import Words
+from fleetpulse.gotemplate.nodes import TemplateError
 from tests.bridge_fakes import START, alert, message
 
 MESSAGE = message(
@@ -59,6 +60,22 @@ TABLE = [
                  id="define"),
     pytest.param('{{ template "slack.default.title" . }}', "[FIRING:1] Down (node)", id="ours"),
     pytest.param("{{ print 1 2 `x` }}", "1 2x", id="print"),
+    pytest.param('{{ printf "%99999999s" "x" }}', "%!(BADWIDTH)", id="huge width"),
+    pytest.param("{{ (index .Alerts 1).EndsAt.Sub (index .Alerts 1).StartsAt }}", "59s",
+                 id="difference of times"),
+    pytest.param("{{ with index .Alerts 0 }}{{ (.StartsAt.Add 3600e9).Format `15h04` }}{{ end }}",
+                 "23h13", id="a plain number as a duration"),
+    pytest.param("{{ with index .Alerts 0 }}{{ .EndsAt }} {{ .EndsAt.IsZero }}{{ end }}",
+                 "0001-01-01 00:00:00 +0000 UTC true", id="Go's zero time"),
+    pytest.param("{{ (slice .Alerts 1 2).Resolved | len }}", "1", id="a slice keeps its methods"),
+    pytest.param("{{ `it's 3rd NOTE` | title }}", "It's 3Rd Note", id="title changes all letters"),
+    pytest.param("{{ .CommonLabels | toJson }}", '{"alertname":"Down","job":"node"}', id="toJson"),
+    pytest.param("{{ toJson `<&` }}", '"\\u003c\\u0026"', id="toJson within HTML"),
+    pytest.param("{{ .Alerts.Resolved | toJson }}",
+                 '[{"status":"resolved","labels":{"alertname":"Down","host":"b","job":"node"},'
+                 '"annotations":{"summary":"Down is bad"},"startsAt":"2023-11-14T22:12:20Z",'
+                 '"endsAt":"2023-11-14T22:13:19Z","generatorURL":"",'
+                 '"fingerprint":"41d4e8bf4f154489"}]', id="toJson of alerts"),
 ]  # fmt: skip
 
 
@@ -69,19 +86,19 @@ def test_templates(text: str, expected: str) -> None:
 
 
 BROKEN = [
-    pytest.param("{{ .a", "does not end", id="open action"),
-    pytest.param("{{ if .a }}", "has no {{end}}", id="open if"),
-    pytest.param("{{ end }}", "without a beginning", id="end"),
-    pytest.param("{{ foo .a }}", "no function 'foo'", id="unknown function"),
+    pytest.param("{{ .a", "line 1: unclosed action", id="open action"),
+    pytest.param("{{ if .a }}", "line 1: {{if}} is never closed", id="open if"),
+    pytest.param("{{ end }}", "unexpected {{end}}; nothing is open", id="end"),
+    pytest.param("\n{{ foo .a }}", "line 2: function 'foo' is not defined", id="unknown function"),
     pytest.param("{{ .a | }}", "missing", id="empty pipe"),
     pytest.param("{{ }}", "missing", id="empty action"),
-    pytest.param("{{ (.a }}", "a ) is missing", id="bracket"),
-    pytest.param("{{ .a ) }}", "out of place", id="bracket too many"),
+    pytest.param("{{ (.a }}", "unclosed left parenthesis", id="bracket"),
+    pytest.param("{{ .a ) }}", "unexpected ')'", id="bracket too many"),
     pytest.param("{{ template x }}", "quotes", id="template name"),
-    pytest.param('{{ "\\q" }}{{ "\\x" }}', "backslash", id="bad escape"),
-    pytest.param("{{ if 1 }}" * 200, "too deeply", id="too deep"),
-    pytest.param("{{ if 1 }}{{ break }}{{ end }}", "outside of a range", id="break"),
-    pytest.param("{{ .a # }}", "cannot read", id="odd character"),
+    pytest.param('{{ "\\q" }}{{ "\\x" }}', r'"\q" is no valid constant', id="bad escape"),
+    pytest.param("{{ if 1 }}" * 200, "nested more than 50 deep", id="too deep"),
+    pytest.param("{{ if 1 }}{{ break }}{{ end }}", "{{break}} outside {{range}}", id="break"),
+    pytest.param("{{ .a # }}", "unrecognized character in action: '#'", id="odd character"),
 ]
 
 
@@ -94,20 +111,37 @@ def test_broken_templates_are_told_at_load(text: str, fault: str) -> None:
 
 
 FAILING = [
-    pytest.param("{{ .Nope }}", "there is no .Nope", id="unknown field"),
-    pytest.param("{{ .Status.x }}", "no such field", id="field of a text"),
+    pytest.param(
+        "{{ .Nope }}",
+        "can't evaluate field Nope in type *template.Data; it has Receiver",
+        id="unknown field",
+    ),
+    pytest.param("{{ .Status.x }}", "can't evaluate field x in type string", id="field of a text"),
     pytest.param("{{ index .Alerts 9 }}", "out of range", id="index"),
-    pytest.param("{{ $x }}", "not declared", id="variable"),
+    pytest.param("{{ $x }}", "undefined variable $x", id="variable"),
     pytest.param("{{ eq 1 `a` }}", "incompatible", id="types"),
-    pytest.param('{{ template "none" . }}', "there is no template 'none'", id="template"),
-    pytest.param('{{ define "t" }}{{ template "t" . }}{{ end }}{{ template "t" . }}',
-                 "without an end", id="endless recursion"),
-    pytest.param('{{ printf "%99999999s" "x" }}', "too large", id="huge width"),
-    pytest.param("{{ range 200000 }}{{ range 200000 }}x{{ end }}{{ end }}", "too",
-                 id="endless work"),
-    pytest.param("{{ .Status.__class__ }}", "", id="no way into Python"),
-    pytest.param("{{ .CommonLabels.Remove }}", "arguments", id="method without arguments"),
-]  # fmt: skip
+    pytest.param('{{ template "none" . }}', "template 'none' is not defined", id="template"),
+    pytest.param(
+        '{{ define "t" }}{{ template "t" . }}{{ end }}{{ template "t" . }}',
+        "more than 50 templates inside each other (in template 't')",
+        id="endless recursion",
+    ),
+    pytest.param(
+        "{{ range 200000 }}{{ range 200000 }}x{{ end }}{{ end }}",
+        "stopped after 500000 steps",
+        id="endless work",
+    ),
+    pytest.param(
+        "{{ .Status.__class__ }}",
+        "can't evaluate field __class__ in type string",
+        id="no way into Python",
+    ),
+    pytest.param(
+        "{{ .CommonLabels.Remove }}",
+        "wrong number of args for Remove",
+        id="method without arguments",
+    ),
+]
 
 
 @pytest.mark.parametrize(("text", "fault"), FAILING)
@@ -119,8 +153,19 @@ def test_templates_that_do_not_fit_the_message(text: str, fault: str) -> None:
 
 def test_values_are_escaped_in_html_unless_marked_safe() -> None:
     templates = TemplateSet()
-    text = '<b>{{ "<x>" }}</b>{{ "<i>" | safeHtml }}'
-    assert templates.render(text, DATA, escape=True) == "<b>&lt;x&gt;</b><i>"
+    text = '<b>{{ "<x>" }}</b>{{ "<i>" | safeHtml }}{{ html "<" }}{{ "a&b" | safeUrl }}'
+    assert templates.render(text, DATA, escape=True) == "<b>&lt;x&gt;</b><i>&lt;a&amp;b"
+
+
+def test_a_fault_in_a_named_template_names_it() -> None:
+    templates = TemplateSet(['{{ define "mine" }}\n\n{{ .Nope }}{{ end }}'])
+    with pytest.raises(TemplateError, match=r"line 3: .* field Nope .*\(in template 'mine'\)"):
+        templates.render('{{ template "mine" . }}', DATA)
+
+
+def test_a_builtin_that_refuses_its_data_is_told_with_the_line() -> None:
+    with pytest.raises(TemplateError, match=r"line 2: .* it wants the whole message"):
+        Words().about(MESSAGE.data).fill('\n{{ template "slack.default.title" .Alerts }}')
 
 
 def test_labels_named_like_methods_are_labels() -> None:
