@@ -11,6 +11,7 @@ from decimal import Decimal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic_core import to_json
 
 from api.respond import dumps
 from fleetpulse.model import Labels
@@ -33,9 +34,9 @@ def data_json(data: Scalar | String | Vector | Matrix) -> str:
 
 def _vector(data: Vector) -> str:
     at = seconds(data.at_ms)
-    texts = _value_texts(data.values)
+    texts = _texts(data.values) if len(data.values) else []
     return ",".join(
-        f'{{"metric":{labels_json(labels)},"value":[{at},"{text}"]}}'
+        f'{{"metric":{labels_json(labels)},"value":[{at},"{text.removesuffix(".0")}"]}}'
         for labels, text in zip(data.labels, texts, strict=True)
     )
 
@@ -61,24 +62,22 @@ def _pairs(marks: Sequence[str], values: NDArray[np.float64]) -> str:
     """`[time,"value"],…`. A mark is a time with what ends the pair before it."""
     if not len(values):
         return ""
-    plain = _is_plain(values)
     parts = [""] * (2 * len(values))
     parts[::2] = marks
-    parts[1::2] = map(repr, values.tolist()) if plain else _value_texts(values)
+    parts[1::2] = _texts(values)
     text = "".join(parts)[len(_END) :] + '"]'
-    return text.replace('.0"', '"') if plain else text
+    return text.replace('.0"', '"')
 
 
-def _is_plain(values: NDArray[np.float64]) -> bool:
-    """Whether Python's repr writes every value as Prometheus does, but for a final `.0`."""
+def _texts(values: NDArray[np.float64]) -> list[str]:
+    """The values as Prometheus writes them, but that a whole number may end in `.0`."""
+    # Pydantic's writer finds the shortest form four times as fast as repr() does.
+    texts = to_json(values.tolist())[1:-1].decode().split(",")
     size = np.abs(values)
-    return bool(np.all(((size >= 1e-4) & (size < 1e16)) | (size == 0)))
-
-
-def _value_texts(values: NDArray[np.float64]) -> list[str]:
-    if not _is_plain(values):
-        return [value_text(value) for value in values.tolist()]
-    return [text.removesuffix(".0") for text in map(repr, values.tolist())]
+    plain = ((size >= 1e-4) & (size < 1e16)) | (size == 0)
+    for place in np.flatnonzero(~plain).tolist():
+        texts[place] = value_text(float(values[place]))
+    return texts
 
 
 def value_text(value: float) -> str:

@@ -46,6 +46,14 @@ def test_every_value_reads_back_the_same(values: list[float]) -> None:
         assert float(text) == value or (math.isnan(value) and text == "NaN")
 
 
+@given(st.lists(st.floats(), min_size=1, max_size=20))
+def test_many_values_are_written_as_one_is(values: list[float]) -> None:
+    times = np.arange(len(values), dtype=np.int64) * 1000
+    matrix = Matrix([Series(Labels(), times, np.array(values))])
+    pairs = json.loads(data_json(matrix))["result"][0]["values"]
+    assert [text for _, text in pairs] == [value_text(value) for value in values]
+
+
 @pytest.mark.parametrize(
     ("at_ms", "text"),
     [(0, "0"), (1500, "1.500"), (1_700_000_000_001, "1700000000.001"), (-1500, "-1.500")],
