@@ -91,9 +91,14 @@ class ListenAddress:
             return False
 
     @property
+    def reachable(self) -> str:
+        """The host by which this machine reaches the server."""
+        return _REACHABLE.get(self.host, self.host)
+
+    @property
     def url(self) -> str:
         """A URL by which this machine reaches the server."""
-        host = _REACHABLE.get(self.host, self.host)
+        host = self.reachable
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
     def __str__(self) -> str:

@@ -9,18 +9,20 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from http.client import HTTPConnection, HTTPException
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
-import requests
-
 from fleetpulse.errors import StartError
+from fleetpulse.values import ListenAddress
 
 CANNOT_START = 2  # exit code of a role that will not start until a person mends something
 PARENT_VARIABLE = "FLEETPULSE_SUPERVISOR_PID"
 
 _TICK = 0.1
+_ASK_AGAIN = 1.0  # of a role that is slow to become ready
 _STOP_SECONDS = 10.0
 _READY_SECONDS = 30.0
 _STABLE_SECONDS = 60.0
@@ -36,7 +38,7 @@ class Role:
 
     name: str
     arguments: Sequence[str]
-    url: str
+    address: ListenAddress
     describe: Callable[[str], tuple[str, str]]
 
 
@@ -48,7 +50,30 @@ class _Child:
     restart_at: float | None = None
     failures: int = 0
     ready: bool = False
+    asked_at: float = 0.0
     last_lines: list[str] = field(default_factory=list)
+
+
+class _RoleLog(RotatingFileHandler):
+    """A role's log file. What cannot be written is told once and left out: the role must go on."""
+
+    def __init__(self, path: Path, say: Callable[[str], None]) -> None:
+        super().__init__(path, maxBytes=10 << 20, backupCount=3, encoding="utf-8", delay=True)
+        self._say, self._told = say, False
+
+    def handleError(self, _record: logging.LogRecord) -> None:  # noqa: N802 - the base's name
+        if not self._told:
+            self._told = True
+            self._say(f"{self.baseFilename}: lines are lost: {sys.exception()}")
+
+
+def say(line: str) -> None:
+    """A line for whoever looks; nobody does once the terminal or `| head` is gone."""
+    encoding = sys.stdout.encoding or "utf-8"
+    try:
+        print(line.encode(encoding, "replace").decode(encoding), flush=True)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class Supervisor:
@@ -60,15 +85,19 @@ class Supervisor:
         shown: Sequence[str],
         log_dir: Path,
         *,
-        say: Callable[[str], None] = lambda line: print(line, flush=True),
+        say: Callable[[str], None] = say,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._children = [_Child(role) for role in roles]
         self._shown, self._log_dir, self._say, self._clock = shown, log_dir, say, clock
         self._signals: queue.SimpleQueue[int] = queue.SimpleQueue()
+        self._hurried = False
 
     def run(self) -> int:
-        """Until SIGTERM or SIGINT. 0, or 2 when a role cannot start at all."""
+        """Until SIGTERM or SIGINT, of which a second one kills what is slow to end.
+
+        0, or 2 when a role cannot start at all.
+        """
         for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(signum, lambda got, _frame: self._signals.put(got))
         try:
@@ -87,13 +116,16 @@ class Supervisor:
         command = [sys.executable, "-m", "fleetpulse_cli.main", *child.role.arguments]
         environment = {**os.environ, PARENT_VARIABLE: str(os.getpid())}
         # A session of its own: Ctrl-C must reach the supervisor alone, which stops in order.
-        process = subprocess.Popen(  # noqa: S603 - our own program, no shell
-            command,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
+        try:
+            process = subprocess.Popen(  # noqa: S603 - our own program, no shell
+                command,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
+        except OSError as err:
+            raise StartError(f"{child.role.name}: no process can be made: {err.strerror}") from err
         child.process, child.started_at = process, self._clock()
         child.restart_at, child.ready, child.last_lines = None, False, []
         reader = threading.Thread(target=self._drain, args=(child, process), daemon=True)
@@ -101,9 +133,7 @@ class Supervisor:
 
     def _drain(self, child: _Child, process: subprocess.Popen[bytes]) -> None:
         """Keeps what a role logs in its file; what needs a person goes to the terminal too."""
-        handler = RotatingFileHandler(
-            self._log_dir / f"{child.role.name}.log", maxBytes=10 << 20, backupCount=3
-        )
+        handler = _RoleLog(self._log_dir / f"{child.role.name}.log", self._say)
         logger = logging.Logger(child.role.name)
         logger.addHandler(handler)
         stream = process.stderr
@@ -142,13 +172,10 @@ class Supervisor:
         self._say(f"{child.role.name:<9} {what:<31} up    {note}".rstrip())
 
     def _ask_ready(self, child: _Child) -> str | None:
-        try:
-            answer = requests.get(f"{child.role.url}/-/ready", timeout=2, allow_redirects=False)
-        except requests.RequestException:
-            return None
+        child.asked_at = self._clock()
+        line = ask_ready(child.role.address)
         # Somebody else's server on that port must not pass for the role.
-        alive = self._exit_code(child) is None
-        return answer.text.strip() if answer.status_code == 200 and alive else None
+        return line if self._exit_code(child) is None else None
 
     def _watch(self) -> None:
         while True:
@@ -170,13 +197,21 @@ class Supervisor:
     def _look_after(self, child: _Child) -> None:
         if child.restart_at is not None:
             if self._clock() >= child.restart_at:
-                self._start(child)
+                self._start_again(child)
         elif self._exit_code(child) is not None:
             self._handle_death(child, first=False)
-        elif not child.ready:
+        elif not child.ready and self._clock() - child.asked_at >= _ASK_AGAIN:
             line = self._ask_ready(child)
             if line is not None:
                 self._show(child, line)
+
+    def _start_again(self, child: _Child) -> None:
+        try:
+            self._start(child)
+        except StartError as err:  # no memory or no process number just now
+            child.failures += 1
+            child.restart_at = self._clock() + _BACKOFF_MAX
+            self._say(f"{err}, next attempt in {_BACKOFF_MAX:g} s")
 
     def _exit_code(self, child: _Child) -> int | None:
         return child.process.poll() if child.process is not None else None
@@ -198,17 +233,42 @@ class Supervisor:
 
     def _stop_all(self) -> None:
         for child in reversed(self._children):
-            process = child.process
+            process, name = child.process, child.role.name
             if process is None or process.poll() is not None:
                 continue
             process.terminate()
-            try:
-                process.wait(_STOP_SECONDS)
-                self._say(f"{child.role.name:<9} stopped")
-            except subprocess.TimeoutExpired:
+            if self._ends(process):
+                self._say(f"{name:<9} stopped")
+                continue
+            with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)  # with the workers it has forked
-                process.wait()
-                self._say(f"{child.role.name:<9} killed: did not stop in {_STOP_SECONDS:g} s")
+            process.wait()
+            why = "" if self._hurried else f": did not stop in {_STOP_SECONDS:g} s"
+            self._say(f"{name:<9} killed{why}")
+
+    def _ends(self, process: "subprocess.Popen[bytes]") -> bool:
+        """Waits for its end, unless a person or systemd asks a second time."""
+        deadline = self._clock() + _STOP_SECONDS
+        while process.poll() is None:
+            if self._hurried or self._clock() > deadline:
+                return False
+            with suppress(queue.Empty):
+                self._hurried = self._signals.get(timeout=_TICK / 4) != signal.SIGHUP
+        return True
+
+
+def ask_ready(address: ListenAddress) -> str | None:
+    """A role's ready line, or None. Asked directly, whatever proxy the environment names."""
+    connection = HTTPConnection(address.reachable, address.port, timeout=2)
+    try:
+        connection.request("GET", "/-/ready")
+        answer = connection.getresponse()
+        text = answer.read(4096).decode(errors="replace").strip()
+    except (OSError, HTTPException):
+        return None
+    finally:
+        connection.close()
+    return text if answer.status == 200 else None
 
 
 def end_with_parent() -> None:

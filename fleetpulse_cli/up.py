@@ -1,14 +1,15 @@
 """What `fleetpulse up` starts: the five roles of one host, from the sink to the source."""
 
+import json
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from fleetpulse import __version__
-from fleetpulse.telemetry import bind
 from fleetpulse.values import ListenAddress
-from fleetpulse_cli.keys import ensure_admin, key_store
-from fleetpulse_cli.settings import Settings, find_file, prepare_data_dir
-from fleetpulse_cli.supervisor import Role, Supervisor
+from fleetpulse_cli.supervisor import Role, Supervisor, say
 
 STARTED = ("bridge", "rules", "api", "scraper", "exporter")
 SHOWN = ("exporter", "scraper", "api", "rules", "bridge")
@@ -16,25 +17,59 @@ SHOWN = ("exporter", "scraper", "api", "rules", "bridge")
 
 def run_up(config: Path | None, data_dir: Path) -> int:
     """Runs until it is told to stop; the exit code. StartError, ConfigError before any start."""
+    # Apart: this process lives as long as its roles and needs none of their libraries.
+    ready = _apart(lambda: _prepare(config, data_dir))
+    listen = {name: ListenAddress(*ready["listen"][name]) for name in STARTED}
+    say(f"FleetPulse {__version__}   data in {_shown(data_dir)}")
+    arguments = ["--data-dir", str(data_dir)]
+    if ready["file"] is not None:
+        arguments += ["--config", ready["file"]]
+    roles = [
+        Role(name, [name, *arguments], listen[name], _describe(name, listen[name], ready["note"]))
+        for name in STARTED
+    ]
+    return Supervisor(roles, SHOWN, data_dir / "logs").run()
+
+
+def _prepare(config: Path | None, data_dir: Path) -> dict[str, Any]:
+    """Reads the configuration and makes what must be there: folders and the first key."""
+    from fleetpulse.telemetry import bind
+    from fleetpulse_cli.keys import ensure_admin, key_store
+    from fleetpulse_cli.settings import Settings, find_file, prepare_data_dir
+
     file = find_file(config)
     root = Settings(file).current
     prepare_data_dir(data_dir)
-    logs = data_dir / "logs"
-    logs.mkdir(exist_ok=True)
+    (data_dir / "logs").mkdir(exist_ok=True)
     listen = {name: getattr(root, name).listen for name in STARTED}
     for address in listen.values():
         bind(address).server_close()  # says it now, and of all programs the right one
     admin_key = ensure_admin(key_store(data_dir), data_dir)
-    note = f"admin key written to {_shown(Path(admin_key))} (shown once)" if admin_key else ""
-    print(f"FleetPulse {__version__}   data in {_shown(data_dir)}", flush=True)
-    arguments = ["--data-dir", str(data_dir)]
-    if file is not None:
-        arguments += ["--config", str(file)]
-    roles = [
-        Role(name, [name, *arguments], listen[name].url, _describe(name, listen[name], note))
-        for name in STARTED
-    ]
-    return Supervisor(roles, SHOWN, logs).run()
+    return {
+        "file": None if file is None else str(file),
+        "listen": {name: (address.host, address.port) for name, address in listen.items()},
+        "note": f"admin key written to {_shown(Path(admin_key))} (shown once)" if admin_key else "",
+    }
+
+
+def _apart(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """work's result from a process of its own, whose errors end both. There are no threads yet."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reader)
+        # Errors rise to main(), which tells them and ends this process.
+        with os.fdopen(writer, "w") as out:
+            json.dump(work(), out)
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as found:
+        text = found.read()
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if code != 0:
+        sys.exit(code if code > 0 else 1)
+    result: dict[str, Any] = json.loads(text)
+    return result
 
 
 def _describe(name: str, address: ListenAddress, key_note: str) -> Callable[[str], tuple[str, str]]:

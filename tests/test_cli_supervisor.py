@@ -2,15 +2,20 @@
 
 import os
 import re
+import shutil
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import requests
 
-from tests.support import Process, free_port, wait_for
+from fleetpulse.values import ListenAddress
+from fleetpulse_cli.supervisor import ask_ready
+from tests.support import ROOT, Process, free_port, wait_for
 
 pytestmark = pytest.mark.integration
 
@@ -18,7 +23,7 @@ ROLES = ("exporter", "scraper", "api", "rules", "bridge")
 
 
 class Up(Process):
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **environment: str) -> None:
         self.folder = folder
         self.ports = {role: free_port() for role in ROLES}
         lines = [f'{role}: {{listen: "127.0.0.1:{port}"}}' for role, port in self.ports.items()]
@@ -30,7 +35,8 @@ class Up(Process):
         lines[2] = lines[2].replace("{", "{rate_limit: unlimited, ")
         (folder / "fleetpulse.yml").write_text("\n".join(lines))
         config, data = str(folder / "fleetpulse.yml"), str(folder / "data")
-        super().__init__(["up", "--config", config, "--data-dir", data], folder / "up.log")
+        arguments = ["up", "--config", config, "--data-dir", data]
+        super().__init__(arguments, folder / "up.log", **environment)
 
     def wait_line(self, pattern: str) -> re.Match[str]:
         def look() -> re.Match[str] | None:
@@ -44,18 +50,22 @@ class Up(Process):
             self.wait_line(rf"^{role} .* up\b")
 
     def role_pid(self, role: str) -> int:
-        """The process of a role, by its command line."""
-        for folder in Path("/proc").iterdir():
-            if not folder.name.isdigit():
-                continue
-            try:
-                command = (folder / "cmdline").read_bytes().split(b"\0")
-                parent = int((folder / "stat").read_text().rsplit(")")[-1].split()[1])
-            except OSError:
-                continue
-            if parent == self.pid and role.encode() in command:
-                return int(folder.name)
-        raise AssertionError(f"no process of {role}")
+        return role_pid(self.pid, role)
+
+
+def role_pid(supervisor: int, role: str) -> int:
+    """The process of a role, by its command line."""
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdigit():
+            continue
+        try:
+            command = (folder / "cmdline").read_bytes().split(b"\0")
+            parent = int((folder / "stat").read_text().rsplit(")")[-1].split()[1])
+        except OSError:
+            continue
+        if parent == supervisor and role.encode() in command:
+            return int(folder.name)
+    raise AssertionError(f"no process of {role}")
 
 
 @pytest.fixture
@@ -115,6 +125,51 @@ def test_roles_end_with_a_supervisor_that_is_killed(up: Up) -> None:
     pids = [up.role_pid(role) for role in ROLES]
     os.kill(up.pid, signal.SIGKILL)
     wait_for("the end of all roles", lambda: not any(alive(pid) for pid in pids))
+
+
+def test_a_proxy_of_the_environment_is_not_asked_for_the_roles(tmp_path: Path) -> None:
+    with Up(tmp_path, http_proxy="http://127.0.0.1:9", no_proxy="") as up:
+        up.wait_up()
+
+
+def test_a_second_ctrl_c_kills_what_does_not_end(up: Up) -> None:
+    up.start()
+    up.wait_up()
+    os.kill(up.role_pid("exporter"), signal.SIGSTOP)
+    os.kill(up.pid, signal.SIGTERM)  # of two SIGINT at once only one would arrive
+    assert up.stop(signal.SIGINT) == 0
+    killed = re.findall(r"^(\w+) +killed$", up.output(), re.MULTILINE)
+    assert killed == ["exporter", "scraper", "api", "rules", "bridge"]
+
+
+def test_roles_outlive_the_terminal_and_the_folder_of_logs(up: Up) -> None:
+    """Whoever reads its output goes away (`| head`), and then somebody cleans up too well."""
+    reader, writer = os.pipe()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fleetpulse_cli.main", *up.arguments],
+        cwd=ROOT, stdout=writer, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    os.close(writer)
+    try:
+        with os.fdopen(reader) as out:
+            assert out.readline().startswith("FleetPulse")
+        shutil.rmtree(up.folder / "data" / "logs")
+
+        def pid(role: str) -> int:
+            wait_for(role, lambda: ask_ready(ListenAddress("127.0.0.1", up.ports[role])))
+            return role_pid(process.pid, role)
+
+        pids = [pid(role) for role in ROLES]
+        os.kill(pids[1], signal.SIGKILL)
+        wait_for("the death", lambda: not alive(pids[1]))
+        pids[1] = pid("scraper")
+        assert all(alive(one) for one in pids)
+        process.terminate()
+        assert process.wait(30) == 0
+        assert not any(alive(one) for one in pids)
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_a_port_in_use_is_one_clear_line_and_nothing_stays(up: Up) -> None:
