@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from fleetpulse.matchers import Matcher, all_match
 from fleetpulse.model import STALE_NAN, Labels, Layout, Page
+from fleetpulse.storage.base import Hints
 from fleetpulse.storage.embedded import CompactionLimits
-from tests.store_fakes import MINUTE, T0, bits, everything, line, opened, timed_page
+from tests.store_fakes import MINUTE, T0, bits, everything, line, opened, samples_of, timed_page
 
 # No two of them make the same labels, for which compaction may forget who was later.
 TARGETS = [Labels(), Labels.of(job="a", instance="x"), Labels.of(job="b", instance="y")]
@@ -104,9 +105,9 @@ def fresh(page: Page) -> Page:
 
 # Shrinking what each takes a dozen of SQLite transactions would last minutes.
 @settings(max_examples=60, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
-@given(steps=STEPS, start=TIMES, end=TIMES)
+@given(steps=STEPS, start=TIMES, end=TIMES, step_ms=st.sampled_from([10_000, 70_000, 4_000_000]))
 def test_the_store_gives_back_what_a_dict_would(
-    steps: list[Write | Compact], start: int, end: int
+    steps: list[Write | Compact], start: int, end: int, step_ms: int
 ) -> None:
     model = Model()
     with (
@@ -125,3 +126,19 @@ def test_the_store_gives_back_what_a_dict_would(
             found = everything(store, *matchers, start_ms=start, end_ms=end)
             assert found == model.select(matchers, start, end)
             assert set(found) <= set(store.series([matchers], start, end))
+            thinned = samples_of(store.select(matchers, start, end, Hints(step_ms=step_ms)))
+            assert at_steps(thinned, start, end, step_ms) == at_steps(found, start, end, step_ms)
+
+
+def at_steps(
+    series: dict[Labels, dict[int, int]], start: int, end: int, step_ms: int
+) -> dict[Labels, list[tuple[int, int]]]:
+    """By series, the newest sample at each step back from the end."""
+    return {
+        labels: [
+            max(past)
+            for step in range(end, start - 1, -step_ms)
+            if (past := [(at, value) for at, value in samples.items() if at <= step])
+        ]
+        for labels, samples in series.items()
+    }

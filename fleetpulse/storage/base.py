@@ -15,6 +15,8 @@ class Hints:
     """What the caller will do with a selection. A store may use it and may ignore it.
 
     step_ms: 0 for an instant query. range_ms: the window of a range selector, else 0.
+    With a step and no range, only the newest sample at or before each of end_ms, end_ms - step_ms
+    and so on is looked at: a store may leave out any other.
     func: the function or aggregation right around the selector.
     max_samples, max_series: raise QueryError("execution", …) rather than return more; 0: no limit.
     """

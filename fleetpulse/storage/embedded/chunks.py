@@ -4,6 +4,9 @@ import sqlite3
 import struct
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fleetpulse.errors import StorageError
 from fleetpulse.storage.embedded.codec import Times, decode_times, decode_values
 from fleetpulse.storage.embedded.labeltable import Ids
@@ -19,11 +22,10 @@ _DENSE = 0.2
 
 @dataclass(slots=True)
 class _Clock:
-    """The timestamps of some chunks: of its samples those from begin to end are wanted."""
+    """The timestamps of some chunks: of its samples those at wanted are, and their times."""
 
     samples: int
-    begin: int
-    end: int
+    wanted: slice | NDArray[np.intp]
     times: Times
 
 
@@ -34,6 +36,7 @@ class _Clocks:
     rows: dict[tuple[int, int, int], tuple[int, bytes]]
     start_ms: int
     end_ms: int
+    step_ms: int
     known: dict[tuple[int, int, int], _Clock] = field(default_factory=dict)
 
     def get(self, key: tuple[int, int, int]) -> _Clock:
@@ -41,9 +44,18 @@ class _Clocks:
         if clock is None:
             samples, blob = self.rows[key]
             times = decode_times(blob, samples)
-            begin, end = times.searchsorted([self.start_ms, self.end_ms + 1]).tolist()
-            clock = self.known[key] = _Clock(samples, begin, end, times[begin:end])
+            wanted = self._wanted(times)
+            clock = self.known[key] = _Clock(samples, wanted, times[wanted])
         return clock
+
+    def _wanted(self, times: Times) -> slice | NDArray[np.intp]:
+        begin, end = times.searchsorted([self.start_ms, self.end_ms + 1]).tolist()
+        if not self.step_ms:
+            return slice(begin, end)
+        # Of the samples between two steps only the last is ever the newest at a step.
+        ages = (self.end_ms - times[begin:end]) // self.step_ms
+        newest = np.flatnonzero(np.append(ages[1:] != ages[:-1], True)[: end - begin])
+        return begin + newest if len(newest) < end - begin else slice(begin, end)
 
 
 # Steps from one span that exists to the next: a few seeks, where DISTINCT would read all rows.
@@ -71,15 +83,21 @@ def read_runs(
     bounds: tuple[int, int],
     budget: Budget,
     runs: RunsOf,
+    step_ms: int = 0,
 ) -> None:
-    """Adds the samples that chunks hold of all lines of all targets to runs; bounds inclusive."""
+    """Adds the samples that chunks hold of all lines of all targets to runs; bounds inclusive.
+
+    With step_ms only those that may be the newest one at the end or some steps before it: a week
+    at a step of an hour is then not held sample by sample.
+    """
     spans = spans_between(db, *bounds)
     if not spans or not len(lines):
         return
     where, wanted = _where_targets(targets)
     query = f"SELECT span, target, n, samples, times FROM clock WHERE span {IN_LIST} AND {where}"  # noqa: S608
     rows = db.execute(query, (id_list(spans), *wanted))
-    clocks = _Clocks({(span, target, n): (k, blob) for span, target, n, k, blob in rows}, *bounds)
+    times = {(span, target, n): (k, blob) for span, target, n, k, blob in rows}
+    clocks = _Clocks(times, *bounds, step_ms)
     query = f"""
         SELECT span, line, target, clock, vals FROM chunk
         WHERE span {IN_LIST} AND line {IN_LIST} AND {where}
@@ -100,9 +118,9 @@ def _add(
 ) -> None:
     span, line, target, n, blob = row
     clock = clocks.get((span, target, n))
-    if clock.begin < clock.end:
-        budget.take_samples(clock.end - clock.begin)
-        values = decode_values(blob, clock.samples)[clock.begin : clock.end]
+    if len(clock.times):
+        budget.take_samples(len(clock.times))
+        values = decode_values(blob, clock.samples)[clock.wanted]
         runs.setdefault((target, line), []).append(Run(clock.times, values))
 
 

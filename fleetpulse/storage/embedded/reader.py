@@ -24,6 +24,8 @@ class Reader:
     def select(
         self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, hints: Hints
     ) -> Sequence[Series]:
+        # The steps are told by the end, which must then be the one that was asked for.
+        step_ms = 0 if hints.range_ms or end_ms > _EVER_MS else hints.step_ms
         start_ms, end_ms = _clamped(start_ms, end_ms)
         budget = Budget(hints.max_samples)
         runs: RunsOf = {}
@@ -32,7 +34,7 @@ class Reader:
             selection = self._catalogue.resolve(matchers, start_ms, end_ms)
             for group in selection.groups:
                 bounds = (start_ms, end_ms)
-                chunks.read_runs(db, group.lines, group.targets, bounds, budget, runs)
+                chunks.read_runs(db, group.lines, group.targets, bounds, budget, runs, step_ms)
                 for shape in group.shapes:
                     pages.read_runs(db, shape, start_ms, end_ms, budget, runs)
         return _series(runs, selection, hints.max_series)
