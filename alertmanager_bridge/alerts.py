@@ -7,6 +7,9 @@ from typing import Any
 
 from fleetpulse.model import Labels
 
+# Seconds. A report that is older by more than it can have waited in another thread came after the
+# clock was set back, and is the newer one.
+_LATE = 60.0
 _OFFSET, _PRIME, _MASK = 0xCBF29CE484222325, 0x100000001B3, 0xFFFFFFFFFFFFFFFF
 
 
@@ -77,7 +80,7 @@ def absorb(old: StoredAlert | None, new: StoredAlert, now: float) -> StoredAlert
     """
     if old is None or not _overlap(old, new):
         return new
-    if new.updated_at < old.updated_at:
+    if 0 < old.updated_at - new.updated_at <= _LATE:
         old, new = new, old
     ends_at = new.ends_at
     # Of two explicit ends the later one holds; a mere time-out never outlives a newer report.

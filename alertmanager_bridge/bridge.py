@@ -26,12 +26,15 @@ from alertmanager_bridge.sender import Sender
 from alertmanager_bridge.silences import Silences
 from alertmanager_bridge.telemetry import BridgeMetrics, GaugeCollector, Gauges
 from alertmanager_bridge.timers import Timers
+from fleetpulse.errors import StorageError
 from fleetpulse.service import Periodic
 
 log = logging.getLogger(__name__)
 
 _STOP_WITHIN = 4.0
 _HOUSEKEEPING_EVERY = 300.0
+_CLOCK_STEP = 1.0  # seconds; less than this the clock may go back without a word
+_END_AGAIN = 5.0  # seconds until an end that could not be noted is tried again
 _KEEP_RESOLVED = 1800.0  # seconds in which a report can still be merged with an alert that ended
 
 # Without a file every alert is taken and goes nowhere.
@@ -87,7 +90,7 @@ class Bridge:
         self._root = build_route(self.amconfig.route)
         if integrations is None:
             integrations = build_integrations(self.amconfig)
-        decider = Decider(
+        self._decider = Decider(
             self.database,
             integrations,
             self._mutes,
@@ -96,7 +99,7 @@ class Bridge:
             max_pending=config.max_pending,
             decided=self._wake_sender,
         )
-        self._dispatcher = Dispatcher(self._root, decider.flush)
+        self._dispatcher = Dispatcher(self._root, self._decider.flush)
         self._ends: Timers[str] = Timers()
         self.senders = self._build_senders(integrations)
         self._loop = Loop("bridge-dispatcher", self._turn, self._error("dispatcher"))
@@ -112,6 +115,7 @@ class Bridge:
             on_error=self._error("housekeeping"),
         )
         self._ready = False
+        self._turned_at = 0.0  # by the clock that is not monotonic
         registry.register(GaugeCollector(self.gauges))
 
     def _build_senders(
@@ -147,11 +151,27 @@ class Bridge:
         self.database.open()
         now = self.now()
         with self.database.lock:
+            Outbox(self.database).hurry_future(now)
+            NotificationLog(self.database).none_later(now)
             self.silences.load()
             for alert in self._alerts.load():
-                self._take_up(alert, now)
+                self._take_back(alert, now)
             self._drop_orphans(now)
         self._ready = True
+
+    def _take_back(self, alert: StoredAlert, now: float) -> None:
+        """An alert that the last process had. One whose end was told is not told of again."""
+        if not alert.resolved(now) or any(
+            self._decider.is_owed(group, alert.fingerprint, now) for group in self._groups_of(alert)
+        ):
+            self._take_up(alert, now)
+        else:
+            self._inhibitor.observe(alert)
+            self._ends.set(alert.fingerprint, alert.ends_at)
+
+    def _groups_of(self, alert: StoredAlert) -> Iterable[Group]:
+        for route in self._root.match(dict(alert.labels)):
+            yield Group(route, route.group_labels(alert.labels))
 
     def _take_up(self, alert: StoredAlert, now: float) -> None:
         self._inhibitor.observe(alert)
@@ -203,12 +223,33 @@ class Bridge:
     def run_due(self, now: float) -> None:
         """Does everything that is due: groups' turns and the ends of alerts."""
         with self.database.lock:
-            for fingerprint in list(self._ends.pop_due(now)):
-                self._alerts.note_end(fingerprint, now)
-            failures = self._dispatcher.run_due(now)
+            before, self._turned_at = self._turned_at, now
+            if before - now > _CLOCK_STEP:
+                self._clock_set_back(now, now - before)
+            failures = [*self._note_ends(now), *self._dispatcher.run_due(now)]
         for failure in failures:
             log.error("a group's turn failed; it comes again", exc_info=failure)
             self.metrics.error("dispatcher")
+
+    def _clock_set_back(self, now: float, step: float) -> None:
+        """Keeps the distance to all that is to come: nobody waits hours for their alerts."""
+        log.warning("the clock was set back by %.0f s; what was due comes as planned", -step)
+        self._dispatcher.shift(step)
+        for sender in self.senders.values():
+            sender.shift(step)
+        Outbox(self.database).shift(step)
+        NotificationLog(self.database).none_later(now)
+
+    def _note_ends(self, now: float) -> list[Exception]:
+        due = list(self._ends.pop_due(now))
+        for index, fingerprint in enumerate(due):
+            try:
+                self._alerts.note_end(fingerprint, now)
+            except StorageError as err:
+                for left in due[index:]:
+                    self._ends.set(left, now + _END_AGAIN)
+                return [err]
+        return []
 
     def next_due(self) -> float | None:
         with self.database.lock:

@@ -54,6 +54,14 @@ class Decider:
         for queue in queues:
             self._decided(queue)
 
+    def is_owed(self, group: Group, fingerprint: str, now: float) -> bool:
+        """Whether a receiver of the group knows that the alert fires, and of no end."""
+        entries = [
+            self._log.get(group.key, integration.queue, now)
+            for integration in self._integrations.get(group.route.receiver, ())
+        ]
+        return any(entry is not None and fingerprint in entry.firing for entry in entries)
+
     def _decide(
         self, group: Group, integration: Integration, alerts: list[StoredAlert], now: float
     ) -> bool:

@@ -52,6 +52,10 @@ class Dispatcher:
             if not group.flushed and alert.starts_at + route.group_wait < now:
                 self._timers.set(place, now)  # it has waited long enough before it came here
 
+    def shift(self, seconds: float) -> None:
+        """Moves every group's turn, when the clock was set."""
+        self._timers.shift(seconds)
+
     def next_due(self) -> float | None:
         return self._timers.next_due()
 

@@ -44,6 +44,8 @@ class Loop:
         while not self._stopping:
             # Cleared before the turn: what comes up during it brings the next one forward.
             self._wake.clear()
+            if self._stopping:  # end() may have come just before
+                return
             wait: float | None = _AFTER_ERROR
             try:
                 wait = self._turn()

@@ -67,6 +67,10 @@ class NotificationLog:
             ),
         )
 
+    def none_later(self, now: float) -> None:
+        """After the clock was set back: what was told was told now at the latest."""
+        self._database.execute("UPDATE notification_log SET at = ? WHERE at > ?", (now, now))
+
     def forget(self, message_id: str) -> None:
         """Undoes the note of a message that will never arrive: its group decides anew."""
         self._database.execute("DELETE FROM notification_log WHERE message_id = ?", (message_id,))

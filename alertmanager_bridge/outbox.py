@@ -57,6 +57,14 @@ class Outbox:
         at: float | None = rows[0]["at"]
         return at
 
+    def shift(self, seconds: float) -> None:
+        """Moves the times of all messages, when the clock was set."""
+        self._database.execute("UPDATE outbox SET next_at = next_at + ?", (seconds,))
+
+    def hurry_future(self, now: float) -> None:
+        """Makes due what was decided at a time that is still to come: the clock was set back."""
+        self._database.execute("UPDATE outbox SET next_at = ? WHERE created_at > ?", (now, now))
+
     def postpone(self, message_id: str, next_at: float, error: str) -> None:
         self._database.execute(
             "UPDATE outbox SET attempts = attempts + 1, next_at = ?, last_error = ?"

@@ -46,6 +46,10 @@ class Sender:
         self._sent_ids: set[str] = set()  # sent, while the database could not take note of it
         metrics.prepare(integration.receiver, integration.kind)
 
+    def shift(self, seconds: float) -> None:
+        """Moves the end of a pause that the receiver asked for, when the clock was set."""
+        self._paused_until += seconds
+
     def next_due(self) -> float | None:
         """When there is something to do (Unix seconds); None while the queue is empty."""
         at = self._outbox.next_at(self.integration.queue)

@@ -28,6 +28,12 @@ class Timers(Generic[K]):
     def cancel(self, key: K) -> None:
         self._due.pop(key, None)
 
+    def shift(self, seconds: float) -> None:
+        """Moves all times."""
+        self._due = {key: (at + seconds, nth) for key, (at, nth) in self._due.items()}
+        self._heap = [(at, nth, key) for key, (at, nth) in self._due.items()]
+        heapq.heapify(self._heap)
+
     def next_due(self) -> float | None:
         while self._heap and self._stale():
             heapq.heappop(self._heap)

@@ -264,3 +264,37 @@ def test_ready_line(rig: Rig, tmp_path: Path) -> None:
         line = "no receiver configured: alerts are kept in the history only"
         assert none.bridge.ready() == line
     assert none.bridge.ready() is None
+
+
+def test_a_clock_set_back_delays_no_group(rig: Rig, ear: Ear) -> None:
+    rig.clock.at = START + 7200  # a machine whose clock ran in local time until NTP came
+    rig.post(alert(host="a", at=rig.clock.at))
+    rig.clock.at = START
+    rig.decide()
+    rig.run(30)
+    assert ear.told == ["firing: a"]
+
+
+def test_a_clock_set_back_delays_no_retry(tmp_path: Path) -> None:
+    ear = Ear(NotifyError("wait", retriable=True, retry_after=30.0))
+    with Rig(tmp_path, integration("ear", ear)) as rig:
+        rig.clock.at = START + 7200
+        rig.post(alert(host="a", at=rig.clock.at))
+        rig.run(30)
+        rig.clock.at = START
+        rig.decide()
+        rig.run(25)
+        assert ear.attempts == 1
+        rig.run(10)
+        assert ear.told == ["firing: a"]
+
+
+def test_an_end_after_the_clock_was_set_back_is_an_end(rig: Rig, ear: Ear) -> None:
+    rig.clock.at = START + 7200
+    one = replace(alert(host="a", at=rig.clock.at), ends_at=START + 7440)
+    rig.post(one)
+    rig.run(60)
+    now = rig.clock.at = START + 100
+    rig.post(replace(one, starts_at=START + 50, ends_at=now, updated_at=now))
+    rig.run(400)
+    assert ear.told == ["firing: a", "resolved: (a)"]

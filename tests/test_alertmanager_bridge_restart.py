@@ -56,6 +56,39 @@ def test_an_alert_that_timed_out_while_the_bridge_was_down_resolves(tmp_path: Pa
         assert rig.events("alert") == ["firing", "resolved"]
 
 
+def test_an_end_that_was_told_is_not_told_by_the_next_process(tmp_path: Path) -> None:
+    with Rig(tmp_path, integration("ear", Ear())) as rig:
+        one, other = alert(host="a"), alert(host="b")
+        rig.post(one, other)
+        rig.run(60)
+        rig.post(replace(other, ends_at=rig.clock.at, updated_at=rig.clock.at))
+        rig.run(300)
+        rig.post(alert(host="c", at=rig.clock.at))
+        rig.run(300)
+        clock = rig.clock
+    ear = Ear()
+    with Rig(tmp_path, integration("ear", ear), clock=clock) as rig:
+        rig.run(700)
+        assert ear.told == []
+        rig.post(alert(host="d", at=rig.clock.at))
+        rig.run(300)
+        assert ear.told == ["firing: a c d"]
+
+
+def test_a_clock_that_was_set_back_meanwhile_holds_no_message_up(tmp_path: Path) -> None:
+    deaf = Ear(NotifyError("down", retriable=True))
+    with Rig(tmp_path, integration("ear", deaf)) as rig:
+        rig.clock.at = START + 7200
+        rig.post(alert(host="a", at=rig.clock.at))
+        rig.run(30)
+        clock = rig.clock
+    clock.at = START
+    ear = Ear()
+    with Rig(tmp_path, integration("ear", ear), clock=clock) as rig:
+        rig.run(60)
+        assert ear.told == ["firing: a"]
+
+
 def test_silences_outlive_the_process(tmp_path: Path) -> None:
     with Rig(tmp_path) as rig:
         silence = Silence((Matcher("host", "=", "a"),), START, START + 60, "me", "why")
