@@ -207,7 +207,7 @@ def test_starttls_and_login(certificate: tuple[Path, SSLContext]) -> None:
             email(port, login + "wrong").notify(message())
         with pytest.raises(NotifyError, match="certificate"):
             email(port, ", auth_username: me, auth_password: right").notify(message())
-    assert not caught.value.retriable
+    assert caught.value.retriable  # once the password is mended, the mail is still there
     assert "wrong" not in str(caught.value)
     assert mailbox.logins[0] == (b"me", b"right")
     assert [envelope.encrypted for envelope in mailbox.envelopes] == [True]

@@ -172,6 +172,7 @@ REPLIES = [
         Reply(503, headers={"Retry-After": "Fri, 31 Dec 1999 23:59:59 GMT"}), True, 0.0, "503",
         id="Retry-After as a date",
     ),
+    pytest.param(Reply(429, headers={"Retry-After": "\xb2"}), True, None, "429", id="no digit"),
     pytest.param(Reply(429, headers={"Retry-After": "soon"}), True, None, "429", id="garbage"),
     pytest.param(
         Reply(302, headers={"Location": "http://127.0.0.1:9/"}), False, None, "redirects",
@@ -201,6 +202,13 @@ def test_slacks_answers(reply: Reply, retriable: bool, after: float | None, said
     assert (error.retriable, error.retry_after) == (retriable, after)
     assert said in str(error)
     assert "SECRET" not in str(error)
+
+
+@pytest.mark.integration
+def test_an_answer_in_an_unknown_charset_is_an_answer() -> None:
+    with Web(Reply(200, b"ok", {"Content-Type": "text/plain; charset=utf8mb4"})) as web:
+        slack(web.url).notify(message())
+        assert len(web.requests) == 1
 
 
 @pytest.mark.integration

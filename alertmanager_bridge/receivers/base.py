@@ -134,7 +134,8 @@ def _read(response: requests.Response, deadline: float) -> str:
         raw += piece
         if len(raw) > _MAX_ANSWER or time.monotonic() > deadline:
             break
-    return raw[:_MAX_ANSWER].decode(response.encoding or "utf-8", "replace")
+    # Whatever charset is named there: an unknown one must not make a failure of a success.
+    return raw[:_MAX_ANSWER].decode("utf-8", "replace")
 
 
 def _place(url: str) -> str:
@@ -183,8 +184,9 @@ def _retry_after(value: str | None) -> float | None:
     """Seconds in a Retry-After header: a number or a date (RFC 9110, 10.2.3)."""
     if value is None:
         return None
-    if value.strip().isdigit():
-        return min(float(value.strip()), _MAX_RETRY_AFTER)
+    value = value.strip()
+    if value.isascii() and value.isdigit():
+        return min(float(value), _MAX_RETRY_AFTER)
     try:
         moment = parsedate_to_datetime(value)
     except ValueError:

@@ -153,7 +153,10 @@ class EmailNotifier:
             retriable = any(code < 500 for code in codes)
             return NotifyError(f"{place}: {codes[0]} {_said(said)}", retriable=retriable)
         if isinstance(err, smtplib.SMTPResponseException):
-            retriable = err.smtp_code < 500
+            # A refused login or greeting is about the server or the password, not about this mail:
+            # once that is mended, the mail shall still be there.
+            about_us = (smtplib.SMTPAuthenticationError, smtplib.SMTPConnectError)
+            retriable = err.smtp_code < 500 or isinstance(err, about_us)
             return NotifyError(
                 f"{place}: {err.smtp_code} {_said(err.smtp_error)}", retriable=retriable
             )
