@@ -1,10 +1,12 @@
 """What each role tells about itself: its /metrics, its health, its log."""
 
+import io
 import logging
 import socket
 import socketserver
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
@@ -94,12 +96,19 @@ def health_routes(
 
 
 class TelemetryServer:
-    """A small HTTP server for GET: a thread a request, few at a time, each with a time limit."""
+    """A small HTTP server for GET: a thread a request, few at a time, each with a time limit.
+
+    patience: seconds in which a client must have sent its request, and taken the answer.
+    """
 
     def __init__(
-        self, name: str, listen: ListenAddress, routes: Mapping[str, "WSGIApplication"]
+        self,
+        name: str,
+        listen: ListenAddress,
+        routes: Mapping[str, "WSGIApplication"],
+        patience: float = _SOCKET_TIMEOUT,
     ) -> None:
-        self.name, self._listen, self._routes = name, listen, routes
+        self.name, self._listen, self._routes, self._patience = name, listen, routes, patience
         self._server: _Server | None = None
 
     @property
@@ -110,7 +119,7 @@ class TelemetryServer:
         return ListenAddress(self._listen.host, self._server.server_address[1])
 
     def start(self) -> None:
-        self._server = bind(self._listen)
+        self._server = bind(self._listen, self._patience)
         self._server.set_app(self._dispatch)
         loop = threading.Thread(
             target=self._server.serve_forever, args=(0.2,), name=self.name, daemon=True
@@ -148,10 +157,10 @@ def _refuse(
     return [body]
 
 
-def bind(listen: ListenAddress) -> "_Server":
+def bind(listen: ListenAddress, patience: float = _SOCKET_TIMEOUT) -> "_Server":
     """A bound server; StartError says which port is taken and what to do."""
     try:
-        return _Server(listen)
+        return _Server(listen, patience)
     except OSError as err:
         raise StartError(
             f"cannot listen on {listen}: {err.strerror}; stop what uses the port, "
@@ -159,10 +168,35 @@ def bind(listen: ListenAddress) -> "_Server":
         ) from err
 
 
+class _Patient(io.RawIOBase):
+    """What a client sends, up to a deadline for all of it: a byte now and then wins no time."""
+
+    def __init__(self, connection: socket.socket, seconds: float) -> None:
+        self._connection, self._seconds = connection, seconds
+        self._until = time.monotonic() + seconds
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        left = self._until - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the request did not come in within its time limit")
+        self._connection.settimeout(left)
+        try:
+            return self._connection.recv_into(buffer)
+        finally:
+            self._connection.settimeout(self._seconds)  # for the answer
+
+
 class _Handler(WSGIRequestHandler):
-    timeout = _SOCKET_TIMEOUT
     server_version = "FleetPulse"
     sys_version = ""
+
+    def setup(self) -> None:
+        super().setup()
+        patience: float = self.server.patience  # type: ignore[attr-defined]
+        self.rfile = io.BufferedReader(_Patient(self.connection, patience))
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
         log.debug("%s %s", self.client_address[0], format % args)
@@ -173,7 +207,8 @@ class _Server(socketserver.ThreadingMixIn, WSGIServer):
     block_on_close = False
     request_queue_size = 64
 
-    def __init__(self, listen: ListenAddress) -> None:
+    def __init__(self, listen: ListenAddress, patience: float = _SOCKET_TIMEOUT) -> None:
+        self.patience = patience
         self.address_family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
         self._free = threading.Semaphore(_MAX_THREADS)
         super().__init__((listen.host, listen.port), _Handler)

@@ -152,6 +152,34 @@ def test_other_paths_and_methods_are_refused(
 
 
 @pytest.mark.integration
+@pytest.mark.integration
+def test_clients_that_drip_do_not_keep_the_telemetry_servers_threads() -> None:
+    routes = health_routes(new_registry(), lambda: "ok")
+    server = TelemetryServer("t", ListenAddress("127.0.0.1", 0), routes, patience=0.5)
+    server.start()
+    clients = [socket.create_connection(("127.0.0.1", server.address.port)) for _ in range(16)]
+    try:
+        for client in clients:
+            client.sendall(b"GET / HTTP/1.1\r\nX: ")
+            client.settimeout(0.02)
+
+        def cut(client: socket.socket) -> bool:
+            try:
+                client.sendall(b"x")
+                return client.recv(1) == b""
+            except TimeoutError:
+                return False
+            except ConnectionError:
+                return True
+
+        wait_for("their end", lambda: set(map(cut, clients)) == {True})
+        assert requests.get(f"{server.address.url}/-/healthy", timeout=10).status_code == 200
+    finally:
+        for client in clients:
+            client.close()
+        server.stop()
+
+
 def test_a_taken_port_is_one_clear_line() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
