@@ -70,6 +70,10 @@ class Gate:
         app.after_request(self.allow_origin)
 
     def identify(self) -> Response | None:
+        if request.endpoint in self._open:
+            # Whoever watches over this process asks by its address, whatever names are allowed.
+            g.caller = Caller()
+            return None
         self._check_host(request)
         self._check_origin(request)
         credential = _credential(request)

@@ -8,6 +8,7 @@ from flask import Request
 from api.respond import Refusal, bad_data
 
 _CHUNK = 64 << 10
+_MEMBERS = 1000  # of a gzip body; each costs a copy of what follows it
 _GZIP = 31  # zlib's number for a gzip header and checksum
 
 
@@ -34,8 +35,9 @@ def _read(stream: IO[bytes], limit: int) -> bytes:
 
 def gunzip(raw: bytes, limit: int) -> bytes:
     """raw decompressed, several members one after another too, and never more than limit bytes."""
-    parts, size = [], 0
-    while True:
+    parts: list[bytes] = []
+    size = 0
+    while len(parts) < _MEMBERS:
         member = zlib.decompressobj(_GZIP)
         try:
             part = member.decompress(raw, limit + 1 - size)
@@ -50,6 +52,7 @@ def gunzip(raw: bytes, limit: int) -> bytes:
         raw = member.unused_data
         if not raw:
             return b"".join(parts)
+    raise bad_data(f"the body is gzip of more than {_MEMBERS} members; send one")
 
 
 def _too_large(what: str, limit: int) -> Refusal:

@@ -126,6 +126,12 @@ def test_revoked_and_expired_keys_are_401(tmp_path: Path) -> None:
     assert push(api, bearer(expiring)).status_code == 401
 
 
+def test_health_is_told_to_whoever_asks_by_address(tmp_path: Path) -> None:
+    client = Api(tmp_path, allowed_hosts=["mon.example"]).client()
+    assert client.get("/-/ready", headers={"Host": "127.0.0.1:8080"}).status_code == 200
+    assert client.get("/metrics", headers={"Host": "127.0.0.1:8080"}).status_code == 403
+
+
 def test_a_damaged_key_file_lets_nobody_in(tmp_path: Path) -> None:
     api = Api(tmp_path, **PUBLIC)
     key = api.key("admin")

@@ -360,6 +360,7 @@ GZIP = [
     pytest.param(zlib.compress(b"a 1\n"), 400, id="zlib's own format"),
     pytest.param(b"", 400, id="nothing"),
     pytest.param(zipped(b"#" * (21 << 20)), 413, id="a bomb"),
+    pytest.param(zipped(b"") * 2_000 + zipped(b"a 1\n"), 400, id="very many members"),
 ]
 
 
