@@ -45,7 +45,15 @@ class AlertState:
 
         hold is the rule's `for`, keep its `keep_firing_for`, both in seconds.
         """
-        return self._present(at, hold) if seen else self._absent(at, hold, keep)
+        state = self._not_after(at)
+        return state._present(at, hold) if seen else state._absent(at, hold, keep)
+
+    def _not_after(self, at: float) -> "AlertState":
+        """A clock that was set back must not make an alert wait until it has caught up."""
+        if (self.active_at or at) <= at and (self.kept_since or at) <= at:
+            return self
+        kept_since = None if self.kept_since is None else min(self.kept_since, at)
+        return replace(self, active_at=min(self.active_at or at, at), kept_since=kept_since)
 
     def _present(self, at: float, hold: float) -> "AlertState":
         if self.active_at is None or self.name == "inactive":
@@ -95,7 +103,7 @@ class ActiveAlert:
     def needs_sending(self, at: float, resend_delay: float) -> bool:
         if self.state.name == "pending":
             return False
-        if self.sent_at is None:
+        if self.sent_at is None or self.sent_at > at:  # later: the clock was set back
             return True
         resolved_at = self.state.resolved_at
         if resolved_at is not None and resolved_at > self.sent_at:

@@ -43,6 +43,17 @@ def test_times_tell_since_when() -> None:
     assert (state.fired_at, state.resolved_at) == (20.0, 30.0)
 
 
+def test_a_clock_set_back_costs_the_hold_once_and_no_more() -> None:
+    state = AlertState().advance(seen=True, at=10_000.0, hold=20)
+    walked = ""
+    for at in (2_800.0, 2_810.0, 2_820.0):
+        state = state.advance(seen=True, at=at, hold=20)
+        walked += state.name[0]
+    assert walked == "ppf"
+    sent = ActiveAlert(Labels(), Labels(), 1.0, state, sent_at=9_999.0)
+    assert sent.needs_sending(2_830.0, 60.0)
+
+
 def test_a_longer_hold_makes_a_firing_alert_pending_again() -> None:
     state = AlertState("firing", active_at=0.0, fired_at=10.0)
     state = state.advance(seen=True, at=20.0, hold=60)
