@@ -1,6 +1,7 @@
 """`fleetpulse check`: configuration, rule, target and bridge files, all faults at once."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from glob import glob
 from pathlib import Path
 from typing import Any
@@ -75,22 +76,39 @@ def _explain_prometheus(path: Path) -> Sequence[str]:
 
 
 def _check_config(path: Path) -> Sequence[str]:
-    """The file's own faults or, where it has none, those of the files it names."""
-    root = load_model(path, root_model(SECTIONS))
-    found: list[str] = []
-    for named in referenced_files(root, path.parent):
-        found.extend(check_file(named)[0])
-    return found
+    """The file's own faults or, where it has none, those of all files it names.
+
+    Each is checked as what it is named for, whatever it looks like.
+    """
+    root: Any = load_model(path, root_model(SECTIONS))
+    checks = [*_rule_checks(root, path.parent), *_target_checks(root)]
+    if root.bridge.config_file is not None:
+        checks.append(partial(_check_bridge, root.bridge.config_file))
+    return list(dict.fromkeys(fault for check in checks for fault in _faults(check)))
 
 
-def referenced_files(root: Any, base: Path) -> list[Path]:
-    """Rule files, target files and the bridge's file; ConfigError where one is missing."""
+def _faults(check: Callable[[], Sequence[str]]) -> Sequence[str]:
+    try:
+        return check()
+    except ConfigError as err:
+        return err.faults
+
+
+def _rule_checks(root: Any, base: Path) -> Iterator[Callable[[], Sequence[str]]]:
     from rules.files import find_files
 
-    files = find_files(root.rules.rule_files, base, shipped=False)
+    def check(pattern: str) -> Sequence[str]:
+        files = find_files([pattern], base, shipped=False)
+        return [fault for file in files for fault in _check_rules(file)]
+
+    # One by one: a file that is missing hides no other's faults.
+    return (partial(check, pattern) for pattern in root.rules.rule_files)
+
+
+def _target_checks(root: Any) -> Iterator[Callable[[], Sequence[str]]]:
+    from scraper.targets import check_target_file
+
     for job in root.scraper.scrape_configs:
-        for discovery in job.file_sd_configs:
-            files += [Path(found) for name in discovery.files for found in sorted(glob(str(name)))]
-    if root.bridge.config_file is not None:
-        files.append(root.bridge.config_file)
-    return files
+        check = partial(check_target_file, relabelled=bool(job.relabel_configs))
+        for name in (name for discovery in job.file_sd_configs for name in discovery.files):
+            yield from (partial(check, Path(found)) for found in sorted(glob(str(name))))

@@ -6,7 +6,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from prometheus_client import CollectorRegistry, Gauge
 from pydantic import Field, TypeAdapter, create_model
@@ -31,7 +31,7 @@ SECTIONS: Mapping[str, str] = {
 
 def root_model(sections: Iterable[str]) -> type[Section]:
     """A model of the whole file in which the sections named are checked and others let pass."""
-    fields: dict[str, Any] = {"log_level": (str, Field("info", pattern="^(debug|info|warning)$"))}
+    fields: dict[str, Any] = {"log_level": (Literal["debug", "info", "warning"], "info")}
     for name, place in SECTIONS.items():
         if name in sections:
             module, _, attribute = place.partition(":")

@@ -1,5 +1,7 @@
 """The scraper's own section of the configuration file. Its scrape_configs are Prometheus'."""
 
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -13,11 +15,28 @@ from scraper.relabel import RelabelConfig
 _SUFFIXES = (".json", ".yml", ".yaml")
 
 
+_ADDRESS = re.compile(r"(?:\[[0-9A-Fa-f:.]+(?:%[\w.-]+)?\]|[^\s/@?#\\:\[\]]+)(?::(\d{1,5}))?")
+
+
 def check_address(address: str) -> str:
     """A target's host and port; ValueError says what else it seems to be."""
-    if not address or any(c.isspace() or c in "/@?#\\" for c in address):
+    found = _ADDRESS.fullmatch(address)
+    if found is None:
         raise ValueError(f"{address!r} is no target; write host:port, without scheme or path")
+    if found[1] and not 0 < int(found[1]) < 65536:
+        raise ValueError(f"{address!r} is no target; a port is a number from 1 to 65535")
     return address
+
+
+def address_faults(groups: Iterable["TargetGroup"]) -> list[str]:
+    """What is wrong with the targets, where no relabelling makes addresses of them."""
+    faults = []
+    for address in (address for group in groups for address in group.targets):
+        try:
+            check_address(address)
+        except ValueError as err:
+            faults.append(str(err))
+    return faults
 
 
 def _label_names(labels: dict[str, str]) -> dict[str, str]:
@@ -27,7 +46,6 @@ def _label_names(labels: dict[str, str]) -> dict[str, str]:
     return labels
 
 
-Address = Annotated[str, AfterValidator(check_address)]
 TargetLabels = Annotated[dict[str, str], AfterValidator(_label_names)]
 Positive = Annotated[Duration, Field(gt=0)]
 
@@ -35,7 +53,8 @@ Positive = Annotated[Duration, Field(gt=0)]
 class TargetGroup(Section):
     """Targets with the labels they share; also an entry of a file_sd file."""
 
-    targets: tuple[Address, ...] = ()
+    # What they are is known after relabelling only: the blackbox exporter's are URLs.
+    targets: tuple[str, ...] = ()
     labels: TargetLabels = Field(default_factory=dict)
 
     @field_validator("labels", mode="before")
@@ -129,9 +148,9 @@ class ScrapeJob(JobNotYet):
     job_name: str = Field(min_length=1)
     scrape_interval: Positive | None = None
     scrape_timeout: Positive | None = None
+    relabel_configs: tuple[RelabelConfig, ...] = ()  # first: it decides what a target may be
     static_configs: tuple[TargetGroup, ...] = ()
     file_sd_configs: tuple[FileSdConfig, ...] = ()
-    relabel_configs: tuple[RelabelConfig, ...] = ()
     metric_relabel_configs: tuple[RelabelConfig, ...] = ()
     scheme: Literal["http", "https"] = "http"
     metrics_path: str = Field("/metrics", pattern="^/")
@@ -161,6 +180,17 @@ class ScrapeJob(JobNotYet):
         if sum(way is not None for way in ways) > 1:
             raise ValueError("give one of basic_auth, authorization and bearer_token")
         return self
+
+    @field_validator("static_configs")
+    @classmethod
+    def _addresses(
+        cls, groups: tuple[TargetGroup, ...], info: ValidationInfo
+    ) -> tuple[TargetGroup, ...]:
+        """As in Prometheus: with relabelling a target may be anything before it."""
+        faults = [] if info.data.get("relabel_configs") else address_faults(groups)
+        if faults:
+            raise ValueError("; ".join(faults))
+        return groups
 
 
 _THIS_HOST = ScrapeJob(job_name="node", static_configs=(TargetGroup(targets=("127.0.0.1:9100",)),))

@@ -16,7 +16,7 @@ from fleetpulse.errors import ConfigError
 from fleetpulse.model import Labels
 from fleetpulse.values import format_duration, parse_duration
 from fleetpulse.yamlconf import Document, read_text
-from scraper.config import ScrapeJob, ScraperConfig, TargetGroup, check_address
+from scraper.config import ScrapeJob, ScraperConfig, TargetGroup, address_faults, check_address
 from scraper.relabel import Rule, compile_rules, relabel
 
 _PARAM = "__param_"
@@ -194,14 +194,23 @@ def _url(job: Job, labels: Mapping[str, str]) -> str:
 
 def read_target_file(path: Path) -> tuple[TargetGroup, ...]:
     """The groups of a file_sd file; ConfigError with every fault."""
-    document = Document.parse(read_text(path), str(path))
-    data = [] if document.data is None else document.data
+    return _groups(Document.parse(read_text(path), str(path)))
+
+
+def _groups(document: Document, *, relabelled: bool = True) -> tuple[TargetGroup, ...]:
+    path, data = document.file, [] if document.data is None else document.data
     if not isinstance(data, list):
         raise ConfigError([f"{path}:1: write a list of groups, as in `- targets: [host:9100]`"])
-    groups, faults = [], []
+    groups: list[TargetGroup] = []
+    faults: list[str] = []
     for place, entry in enumerate(data):
         try:
-            groups.append(TargetGroup.model_validate(entry))
+            group = TargetGroup.model_validate(entry)
+            if not relabelled:
+                faults.extend(
+                    document.fault((place, "targets"), f) for f in address_faults([group])
+                )
+            groups.append(group)
         except ValidationError as err:
             faults.extend(_faults(document, place, err))
     if faults:
@@ -216,10 +225,13 @@ def _faults(document: Document, place: int, err: ValidationError) -> list[str]:
     ]
 
 
-def check_target_file(path: Path) -> Sequence[str]:
-    """The faults of a file_sd file, as `file:line: path: message`; none if it is fine."""
+def check_target_file(path: Path, *, relabelled: bool = False) -> Sequence[str]:
+    """The faults of a file_sd file, as `file:line: path: message`; none if it is fine.
+
+    relabelled: the job has relabel_configs, so that its targets need not be addresses yet.
+    """
     try:
-        read_target_file(path)
+        _groups(Document.parse(read_text(path), str(path)), relabelled=relabelled)
     except ConfigError as err:
         return err.faults
     return ()

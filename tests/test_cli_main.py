@@ -81,6 +81,27 @@ def test_check_misses_a_rule_file_that_is_not_there(
     assert "none.yml:1: no such file" in capsys.readouterr().out
 
 
+def test_check_tells_the_faults_of_all_files_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "fleetpulse.yml").write_text(
+        "rules: {rule_files: [none.yml, r.yml]}\n"
+        "bridge: {config_file: r.yml}\n"
+        "scraper: {scrape_configs: [{job_name: a, file_sd_configs: [{files: ['t*.yml']}]}]}\n"
+    )
+    (tmp_path / "r.yml").write_text("groups: [{name: a, rulez: []}]\n")
+    (tmp_path / "t1.yml").write_text("- targets: ['http://a']\n")
+    assert main(["check", "--config", str(tmp_path / "fleetpulse.yml")]) == 1
+    said = capsys.readouterr().out
+    for fault in (
+        "none.yml:1: no such file",
+        "r.yml:1: groups[0].rulez",
+        "r.yml:1: groups: no such key",
+        "t1.yml:1: [0].targets: 'http://a'",
+    ):
+        assert fault in said
+
+
 def test_query_where_no_api_is(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["query", "up", "--url", f"http://127.0.0.1:{free_port()}"]) == 2
     assert "start it with `fleetpulse up`" in capsys.readouterr().err

@@ -157,8 +157,18 @@ FILES = [
     pytest.param("targets: [a]\n", [":1: write a list of groups"], id="no list"),
     pytest.param(
         "- targets: ['a:1']\n- targets: ['http://a']\n  label: {}\n",
-        [":2: [1].targets[0]: 'http://a' is no target", ":3: [1].label: "],
-        id="two faults",
+        [":3: [1].label: "],
+        id="a group with a fault of its own",
+    ),
+    pytest.param(
+        "- targets: ['a:1', 'http://a']\n- targets: ['a:x', 'a:65536', '[::1']\n",
+        [
+            ":1: [0].targets: 'http://a' is no target; write host:port",
+            ":2: [1].targets: 'a:x' is no target; write host:port",
+            ":2: [1].targets: 'a:65536' is no target; a port is a number from 1 to 65535",
+            ":2: [1].targets: '[::1' is no target; write host:port",
+        ],
+        id="what is no address",
     ),
 ]
 
@@ -217,3 +227,15 @@ def test_discovery_answers_only_what_is_new(tmp_path: Path) -> None:
     found = discovery.look()
     assert found is not None
     assert not found.active
+
+
+def test_before_relabelling_a_target_may_be_anything(tmp_path: Path) -> None:
+    (tmp_path / "t.yml").write_text("- targets: ['https://a/b?c']\n")
+    assert check_target_file(tmp_path / "t.yml", relabelled=True) == ()
+    assert len(check_target_file(tmp_path / "t.yml")) == 1
+    rules = [rule("__param_target", "$1", "__address__"), rule("__address__", "probe:1")]
+    job = job_of(relabel_configs=rules, static_configs=[{"targets": ["https://a/b?c"]}])
+    assert (
+        target_of(job, "https://a/b?c").url
+        == "http://probe:1/metrics?target=https%3A%2F%2Fa%2Fb%3Fc"
+    )
