@@ -72,7 +72,11 @@ class Labels(tuple[tuple[str, str], ...]):
 
     def merged(self, line: "Labels") -> "Labels":
         """A series' full labels: this target's, overridden by those of a line of its page."""
-        return Labels.of({**dict(self), **dict(line)})
+        both = dict(self)
+        both.update(line)
+        if len(both) == len(self) + len(line) and "" not in both.values():
+            return Labels(sorted((*self, *line)))  # their pairs are used, and not copied
+        return Labels.of(both)
 
     def __str__(self) -> str:
         inner = ", ".join(

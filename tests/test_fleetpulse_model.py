@@ -25,6 +25,8 @@ def test_a_line_overrides_its_target_and_can_take_a_label_away() -> None:
     target = Labels.of(job="node", instance="a:1")
     (line,) = lines_of([{"__name__": "x", "job": "own", "instance": ""}])
     assert target.merged(line) == Labels.of(__name__="x", job="own")
+    more = Labels.of(__name__="x", zone="z")
+    assert target.merged(more) == Labels.of({**dict(target), **dict(more)})
 
 
 def test_changes_make_copies() -> None:

@@ -104,19 +104,24 @@ def test_a_damaged_page_of_the_file_is_told_and_no_crash(tmp_path: Path) -> None
         assert not raised.value.retriable
 
 
-def test_a_damaged_chunk_is_told_with_its_place(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        ("UPDATE chunk SET vals = x'70ff'", r"chunk of line 1, target 1 .* is damaged"),
+        ("UPDATE clock SET times = x'70ff'", r"clock 0 of target 1 .* is damaged"),
+    ],
+    ids=["values", "times"],
+)
+def test_a_damaged_chunk_is_told_with_its_place(tmp_path: Path, damage: str, told: str) -> None:
     path = tmp_path / "x.db"
     make(path)
     with opened(path, now_ms=T0 + 90 * MINUTE) as store:
         store.compact()
     with closing(sqlite3.connect(path)) as db:
-        db.execute("UPDATE chunk SET vals = x'70ff'")
+        db.execute(damage)
         db.commit()
 
-    with (
-        opened(path) as store,
-        pytest.raises(StorageError, match=r"chunk of line 1, target 1 .* is damaged"),
-    ):
+    with opened(path) as store, pytest.raises(StorageError, match=told):
         store.select([], T0, T0 + 9, Hints())
 
 

@@ -17,7 +17,7 @@ from fleetpulse.storage.embedded.labeltable import FAIL, PASS, SILENT, Ids, Labe
 
 Mask = NDArray[np.bool_]
 
-_MERGED_KEPT = 50_000  # some 20 MB
+_MERGED_KEPT = 100_000  # some 25 MB
 _MATCHERS_MAX = 60  # one bit each
 
 

@@ -19,6 +19,9 @@ from fleetpulse.storage.embedded.sql import IN_LIST, id_list
 # of a line are read in one go and not one by one.
 _DENSE = 0.2
 
+# What decoding raises where the bytes are not what was written.
+_DAMAGE = (ValueError, RuntimeError, LookupError, struct.error)
+
 
 @dataclass(slots=True)
 class _Clock:
@@ -98,6 +101,7 @@ def read_runs(
     rows = db.execute(query, (id_list(spans), *wanted))
     times = {(span, target, n): (k, blob) for span, target, n, k, blob in rows}
     clocks = _Clocks(times, *bounds, step_ms)
+    spans = _live_spans(clocks)
     query = f"""
         SELECT span, line, target, clock, vals FROM chunk
         WHERE span {IN_LIST} AND line {IN_LIST} AND {where}
@@ -105,12 +109,28 @@ def read_runs(
     for row in db.execute(query, (id_list(spans), id_list(lines), *wanted)):
         try:
             _add(row, clocks, budget, runs)
-        except (ValueError, RuntimeError, LookupError, struct.error) as err:
-            raise StorageError(
-                f"the chunk of line {row[1]}, target {row[2]} in span {row[0]} is damaged: {err}; "
-                "restore a backup",
-                retriable=False,
-            ) from err
+        except _DAMAGE as err:
+            what = f"the chunk of line {row[1]}, target {row[2]} in span {row[0]}"
+            raise _damaged(what, err) from err
+
+
+def _live_spans(clocks: _Clocks) -> list[int]:
+    """Those with any samples in the time asked for.
+
+    The span of the moment mostly has none: its chunks end where the pages begin.
+    """
+    live = set()
+    for key in clocks.rows:
+        try:
+            if len(clocks.get(key).times):
+                live.add(key[0])
+        except _DAMAGE as err:
+            raise _damaged(f"clock {key[2]} of target {key[1]} in span {key[0]}", err) from err
+    return sorted(live)
+
+
+def _damaged(what: str, err: Exception) -> StorageError:
+    return StorageError(f"{what} is damaged: {err}; restore a backup", retriable=False)
 
 
 def _add(
