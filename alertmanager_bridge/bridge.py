@@ -274,6 +274,7 @@ class Bridge:
             self.silences.forget_old(now)
             NotificationLog(self.database).expire(now)
             self.history.expire(now - self.config.history_retention)
+        self.database.keep_reserve()
 
     # What the API asks
 

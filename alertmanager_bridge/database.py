@@ -16,6 +16,9 @@ from fleetpulse.errors import StartError, StorageError
 log = logging.getLogger(__name__)
 
 _VERSION = 1
+# Bytes kept free in the file and in its log, so that the alert of a full disk can still be told:
+# some thousand alerts. 1024 pages: past SQLite's own 1000, at which the log is used anew.
+_RESERVE = 4 << 20
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS alerts (
     fingerprint TEXT PRIMARY KEY, body TEXT NOT NULL, noted TEXT NOT NULL DEFAULT ''
@@ -39,6 +42,7 @@ CREATE TABLE IF NOT EXISTS history (
     event TEXT NOT NULL, receiver TEXT NOT NULL, alertname TEXT NOT NULL, detail TEXT NOT NULL
 );
 CREATE INDEX IF NOT EXISTS history_at ON history (at);
+CREATE TABLE IF NOT EXISTS reserve (data BLOB NOT NULL);
 """
 
 
@@ -65,6 +69,7 @@ class Database:
             self._guard = os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT, 0o600)
             self._take(self._guard, wait)
             self._connection = self._connect()
+            self._fill_reserve()
         except (OSError, sqlite3.Error) as err:
             self.close()
             raise StartError(
@@ -106,6 +111,25 @@ class Database:
         connection.executescript(_SCHEMA)
         connection.execute(f"PRAGMA user_version = {_VERSION}")
         return connection
+
+    def keep_reserve(self) -> None:
+        """Makes room in the file while the disk still has some. To be called now and then."""
+        with self.lock:
+            free: int = self.query("PRAGMA freelist_count")[0][0]
+            size: int = self.query("PRAGMA page_size")[0][0]
+            if free * size < _RESERVE // 2:
+                self._fill_reserve()
+
+    def _fill_reserve(self) -> None:
+        """Writes as much as is to be kept free and deletes it, which shrinks neither file."""
+        try:
+            self.execute("DELETE FROM reserve")  # left by a process that died right here
+            self.execute("INSERT INTO reserve VALUES (zeroblob(?))", (_RESERVE,))
+            # Without this the deleted pages would never reach the file itself.
+            self.query("PRAGMA wal_checkpoint")
+            self.execute("DELETE FROM reserve")
+        except StorageError as err:
+            log.warning("no room can be kept for when the disk is full: %s", err)
 
     def close(self) -> None:
         with self.lock:

@@ -1,6 +1,8 @@
 """What a restart, planned or not, does to alerts and messages."""
 
 import sqlite3
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from alertmanager_bridge.silences import Silence
 from fleetpulse.errors import NotifyError, StartError, StorageError
 from fleetpulse.matchers import Matcher
 from tests.bridge_fakes import START, Ear, Rig, alert, integration
+from tests.support import ROOT
 
 
 def test_a_decided_message_is_sent_by_the_next_process(tmp_path: Path) -> None:
@@ -146,6 +149,47 @@ def test_a_group_whose_decision_cannot_be_written_gets_another_turn(
         rig.bridge.database.execute("DROP TRIGGER full")
         rig.run(300)
         assert ear.told == ["firing: a"]
+
+
+_FULL_DISK = """
+import resource, sys
+from pathlib import Path
+from tests.bridge_fakes import Ear, Rig, alert, integration
+folder, ear = Path(sys.argv[1]), Ear()
+with Rig(folder, integration("ear", ear)) as rig:
+    rig.post(alert(host="first"))
+    rig.run(60)
+    # From here on no file can grow.
+    most = max(file.stat().st_size for file in folder.iterdir())
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+    for number in range(500):
+        rig.post(alert(f"Disk{number}", host=str(number), at=rig.clock.at - 60))
+        rig.run(1)
+    print(len(ear.told))
+"""
+
+
+def test_a_full_disk_does_not_keep_alerts_from_being_told(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _FULL_DISK, str(tmp_path)],
+        cwd=ROOT, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.stdout.strip() == "501", done.stderr
+
+
+def test_the_reserve_is_made_up_when_it_was_used(tmp_path: Path) -> None:
+    with Rig(tmp_path) as rig:
+        database = rig.bridge.database
+
+        def free() -> int:
+            pages: int = database.query("PRAGMA freelist_count")[0][0]
+            return pages
+
+        whole = free()
+        database.execute("INSERT INTO reserve VALUES (zeroblob(3000000))")
+        assert free() < whole / 2
+        database.keep_reserve()
+        assert free() >= whole
 
 
 def test_two_bridges_on_one_file_are_refused(tmp_path: Path) -> None:
