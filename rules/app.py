@@ -119,7 +119,7 @@ class RulesApp:
                 log.warning("rules.%s has changed; it takes effect after a restart", key)
         self._config = config
         self._notifier.set_urls(config.bridge_urls)
-        self._notifier.set_external_labels(Labels.of(config.external_labels))
+        self._notifier.change(Labels.of(config.external_labels), config.bridge_timeout)
         self._manager.apply(specs, self._context(config))
         self._metrics.reload_successful.set(1)
 

@@ -158,8 +158,8 @@ class BridgeSender:
         capacity: int = _CAPACITY,
     ) -> None:
         self.name = f"alerts to {url}"
-        self._url, self._post, self._timeout = url, post, timeout
-        self.external_labels = external_labels
+        self._url, self._post = url, post
+        self.external_labels, self.timeout = external_labels, timeout  # a reload may change both
         self._metrics = metrics
         self._stopping = threading.Event()
         self._failures = 0
@@ -192,7 +192,7 @@ class BridgeSender:
         started = time.monotonic()
         body = encode(alerts, self.external_labels)
         try:
-            self._post(f"{self._url}/api/v2/alerts", body, timeout or self._timeout)
+            self._post(f"{self._url}/api/v2/alerts", body, timeout or self.timeout)
         except NotifyError as err:
             self._failed(alerts, err)
             return not err.retriable
@@ -225,7 +225,7 @@ class BridgeSender:
             self.queue.wait(self._stopping.is_set)
             if not self._turn():
                 self._stopping.wait(self.back_off())
-        self._turn(min(_LAST_CHANCE, self._timeout))
+        self._turn(min(_LAST_CHANCE, self.timeout))
         self._post.close()
 
     def _turn(self, timeout: float | None = None) -> bool:
@@ -258,9 +258,10 @@ class Notifier:
                 sender.start()
         self._end([sender for url, sender in old.items() if url not in self._senders])
 
-    def set_external_labels(self, labels: Labels) -> None:
+    def change(self, external_labels: Labels, timeout: float) -> None:
+        """Takes over what a reload may have changed for all senders."""
         for sender in self._senders.values():
-            sender.external_labels = labels
+            sender.external_labels, sender.timeout = external_labels, timeout
 
     def send(self, alerts: Sequence[Alert]) -> None:
         for sender in self._senders.values():

@@ -120,9 +120,11 @@ class FakePost:
     def __init__(self, answers: Iterable[NotifyError | None] = ()) -> None:
         self.answers = list(answers)
         self.bodies: list[tuple[str, bytes]] = []
+        self.timeouts: set[float] = set()
         self.closed = False
 
     def __call__(self, url: str, body: bytes, timeout: float) -> None:
+        self.timeouts.add(timeout)
         answer = self.answers.pop(0) if self.answers else None
         if answer is not None:
             raise answer
