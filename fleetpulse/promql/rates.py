@@ -106,7 +106,10 @@ def _margin(seconds: Floats, between: Floats) -> Floats:
 
 
 def _not_below_zero(start: Floats, gained: Floats, sampled: Floats, to_start: Floats) -> Floats:
-    """to_start, but no further back than where the counter would have been zero."""
-    rising = (gained > 0) & (start >= 0)
-    to_zero = sampled * (start / np.where(rising, gained, 1.0))
-    return np.where(rising & (to_zero < to_start), to_zero, to_start)
+    """to_start, but no further back than where the counter would have been zero.
+
+    (rows, steps), or as it was, (steps,), where that is so for none: what follows is then cheap.
+    """
+    to_zero = sampled * (start / gained)
+    nearer = (gained > 0) & (start >= 0) & (to_zero < to_start)
+    return np.where(nearer, to_zero, to_start) if nearer.any() else to_start
