@@ -23,6 +23,7 @@ from fleetpulse.model import Labels, Layout, Page
 from fleetpulse.storage.base import SampleWriter
 
 _GATHERED = 200_000  # samples, some 50 MB
+_LAYOUTS = 1000  # remembered for the pages to come
 _TARGET_LABELS = ("job", "instance")
 
 
@@ -51,6 +52,8 @@ class PageBuilder:
             layout = self._layouts.setdefault(lines, Layout(lines))
             pages.append(Page(target, layout, at_ms, array("d", values.values())))
         self._pages, self.size = {}, 0
+        if len(self._layouts) > _LAYOUTS:  # a file of gaps has one for nearly each page
+            self._layouts = {}
         return pages
 
 
