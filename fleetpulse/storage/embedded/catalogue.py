@@ -45,7 +45,8 @@ class _State:
 
     def __init__(self) -> None:
         self.targets, self.lines = LabelTable(), LabelTable()
-        self.layouts: dict[int, Ids] = {}
+        # int32, as there are many where a page has other lines at every scrape.
+        self.layouts: dict[int, NDArray[np.int32]] = {}
         self.layout_ids: dict[bytes, int] = {}
         self.last_layout = 0
         self.held = Holdings()
@@ -58,7 +59,7 @@ class _State:
                 table.add(entry, load_labels(text))
         query = "SELECT id, digest, lines FROM layout WHERE id > ? ORDER BY id"
         for entry, digest, lines in db.execute(query, (self.last_layout,)):
-            self.layouts[entry] = np.frombuffer(lines, "<i4").astype(np.int64)
+            self.layouts[entry] = np.frombuffer(lines, "<i4")
             self.layout_ids[digest] = self.last_layout = entry
         query = "SELECT id, target, layout, from_ms, until_ms FROM held WHERE id > ? ORDER BY id"
         for row in db.execute(query, (self.held.last_id,)):
@@ -231,7 +232,7 @@ def _group(state: _State, line_mask: Mask, targets: Ids, layouts: Ids) -> Group:
         lines = state.layouts[layout]
         columns = np.flatnonzero(line_mask[lines])
         if len(columns):
-            shapes.append(Shape(layout, columns, lines[columns], part))
+            shapes.append(Shape(layout, columns, lines[columns].astype(np.int64), part))
     if not shapes:
         return Group(layouts[:0], targets[:0], ())
     return Group(
