@@ -21,6 +21,7 @@ from prometheus_client import (
 
 from fleetpulse import __version__
 from fleetpulse.errors import StartError
+from fleetpulse.lobby import Lobby
 from fleetpulse.service import STOP_DEADLINE
 from fleetpulse.values import ListenAddress
 
@@ -98,7 +99,8 @@ def health_routes(
 class TelemetryServer:
     """A small HTTP server for GET: a thread a request, few at a time, each with a time limit.
 
-    patience: seconds in which a client must have sent its request, and taken the answer.
+    patience: seconds in which a client must have sent its request, and taken the answer. Whoever
+    has not sent one yet waits in a lobby and keeps no thread from the others.
     """
 
     def __init__(
@@ -121,6 +123,7 @@ class TelemetryServer:
     def start(self) -> None:
         self._server = bind(self._listen, self._patience)
         self._server.set_app(self._dispatch)
+        self._server.lobby.start()
         loop = threading.Thread(
             target=self._server.serve_forever, args=(0.2,), name=self.name, daemon=True
         )
@@ -211,6 +214,7 @@ class _Server(socketserver.ThreadingMixIn, WSGIServer):
         self.patience = patience
         self.address_family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
         self._free = threading.Semaphore(_MAX_THREADS)
+        self.lobby = Lobby(self._admit, patience=patience)
         super().__init__((listen.host, listen.port), _Handler)
 
     def server_bind(self) -> None:
@@ -219,7 +223,14 @@ class _Server(socketserver.ThreadingMixIn, WSGIServer):
         self.server_name, self.server_port = "localhost", self.server_address[1]
         self.setup_environ()
 
+    def server_close(self) -> None:
+        super().server_close()
+        self.lobby.close()
+
     def process_request(self, request: Any, client_address: Any) -> None:
+        self.lobby.add(request, client_address)
+
+    def _admit(self, request: socket.socket, client_address: Any) -> None:
         if not self._free.acquire(timeout=STOP_DEADLINE):
             self.shutdown_request(request)
             return

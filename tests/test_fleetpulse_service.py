@@ -152,6 +152,28 @@ def test_other_paths_and_methods_are_refused(
 
 
 @pytest.mark.integration
+def test_silent_clients_keep_nobody_out_of_the_telemetry_server() -> None:
+    routes = health_routes(new_registry(), lambda: "ok")
+    server = TelemetryServer("t", ListenAddress("127.0.0.1", 0), routes, patience=600)
+    server.start()
+    clients = []
+    try:
+        for number in range(300):
+            client = socket.create_connection(("127.0.0.1", server.address.port), timeout=20)
+            clients.append(client)
+            if number % 2:
+                client.sendall(b"GET /-/healthy HTTP/1.1\r\n")
+        assert requests.get(f"{server.address.url}/-/healthy", timeout=20).status_code == 200
+        # More than wait at a time: the first ones had to go, the last one is still heard.
+        assert clients[0].recv(1) == b""
+        clients[-1].sendall(b"\r\n")
+        assert clients[-1].recv(12) == b"HTTP/1.0 200"
+    finally:
+        for client in clients:
+            client.close()
+        server.stop()
+
+
 @pytest.mark.integration
 def test_clients_that_drip_do_not_keep_the_telemetry_servers_threads() -> None:
     routes = health_routes(new_registry(), lambda: "ok")
