@@ -54,7 +54,7 @@ class _Child:
     last_lines: list[str] = field(default_factory=list)
 
 
-class _RoleLog(RotatingFileHandler):
+class RoleLog(RotatingFileHandler):
     """A role's log file. What cannot be written is told once and left out: the role must go on."""
 
     def __init__(self, path: Path, say: Callable[[str], None]) -> None:
@@ -65,6 +65,10 @@ class _RoleLog(RotatingFileHandler):
         if not self._told:
             self._told = True
             self._say(f"{self.baseFilename}: lines are lost: {sys.exception()}")
+
+    def close(self) -> None:
+        with suppress(OSError):  # what cannot be flushed has been told
+            super().close()
 
 
 def say(line: str) -> None:
@@ -133,7 +137,7 @@ class Supervisor:
 
     def _drain(self, child: _Child, process: subprocess.Popen[bytes]) -> None:
         """Keeps what a role logs in its file; what needs a person goes to the terminal too."""
-        handler = _RoleLog(self._log_dir / f"{child.role.name}.log", self._say)
+        handler = RoleLog(self._log_dir / f"{child.role.name}.log", self._say)
         logger = logging.Logger(child.role.name)
         logger.addHandler(handler)
         stream = process.stderr

@@ -1,5 +1,6 @@
 """`fleetpulse up` as a user runs it: the lines, a role that dies, Ctrl-C, a port in use."""
 
+import logging
 import os
 import re
 import shutil
@@ -14,7 +15,7 @@ import pytest
 import requests
 
 from fleetpulse.values import ListenAddress
-from fleetpulse_cli.supervisor import ask_ready
+from fleetpulse_cli.supervisor import RoleLog, ask_ready
 from tests.support import ROOT, Process, free_port, wait_for
 
 pytestmark = pytest.mark.integration
@@ -170,6 +171,15 @@ def test_roles_outlive_the_terminal_and_the_folder_of_logs(up: Up) -> None:
     finally:
         process.kill()
         process.wait()
+
+
+def test_a_full_disk_costs_lines_of_the_log_and_nothing_else() -> None:
+    told: list[str] = []
+    handler = RoleLog(Path("/dev/full"), told.append)
+    for _ in range(2):
+        handler.handle(logging.makeLogRecord({"msg": "a line"}))
+    handler.close()
+    assert told == ["/dev/full: lines are lost: [Errno 28] No space left on device"]
 
 
 def test_a_port_in_use_is_one_clear_line_and_nothing_stays(up: Up) -> None:
