@@ -175,7 +175,7 @@ def test_an_unchanged_group_keeps_its_alerts_over_a_reload(tmp_path: Path) -> No
 
 @pytest.mark.integration
 def test_a_changed_time_limit_counts_for_the_bridges_already_there(tmp_path: Path) -> None:
-    with running(tmp_path, resend_delay=0.05) as rig:
+    with running(tmp_path, resend_delay="50ms") as rig:
         wait_for("the alert", lambda: 10.0 in rig.post.timeouts)
         rig.app.reload(rig.config.model_copy(update={"bridge_timeout": 3.0}))
         wait_for("the new limit", lambda: 3.0 in rig.post.timeouts)
