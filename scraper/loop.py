@@ -113,7 +113,11 @@ class ScrapeLoop:
             return
         request = Request(target.url, target.timeout, target.job.body_limit)
         client = self._clients[target.job.name]
-        self._fetcher.start(client, request, lambda answer: self._note(scraped, at_ms, answer))
+        try:
+            self._fetcher.start(client, request, lambda answer: self._note(scraped, at_ms, answer))
+        except Exception:  # the loop's fence tells of it; no answer will ever come
+            scraped.busy = False
+            raise
 
     def _note(self, scraped: Scraped, at_ms: int, answer: Answer) -> None:
         if scraped.ended:  # its series have their staleness markers already
