@@ -202,3 +202,21 @@ def test_a_backup_by_copy_is_a_store(tmp_path: Path) -> None:
 def test_nothing_is_left_beside_the_file(tmp_path: Path) -> None:
     make(tmp_path / "x.db")
     assert [path.name for path in tmp_path.iterdir()] == ["x.db"]
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["deleted", "replaced"])
+def test_a_file_that_went_away_takes_nothing_in_silence(tmp_path: Path, again: bool) -> None:
+    path = tmp_path / "x.db"
+    with opened(path) as store:
+        store.write([page(HOST, T0, {line("m"): 1})])
+        for file in tmp_path.iterdir():
+            file.rename(tmp_path / f"old-{file.name}")
+        if again:
+            make(path)
+        for call in (
+            lambda: store.write([page(HOST, T0 + MINUTE, {line("m"): 2})]),
+            lambda: store.select([], T0, T0, Hints()),
+        ):
+            with pytest.raises(StorageError, match="deleted or replaced") as raised:
+                call()
+            assert raised.value.retriable

@@ -42,6 +42,14 @@ def fault(path: Path, err: Exception) -> StorageError:
     return StorageError(f"{path}: cannot be stored: {err}", retriable=False)
 
 
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 class Database:
     """Opens the file, making it first unless read_only. Safe from any thread.
 
@@ -55,6 +63,7 @@ class Database:
         self._idle: list[sqlite3.Connection] = []
         self._closed = False
         self._writer: sqlite3.Connection | None = None
+        self._identity: tuple[int, int] | None = None
         try:
             with self._faults():
                 self._open()
@@ -72,6 +81,7 @@ class Database:
                     retriable=True,
                 )
             schema.create(self.path)
+        self._identity = _identity(self.path)
         self._give_back(self._take())
         if not self._read_only:
             self._writer = self._connect()
@@ -99,6 +109,14 @@ class Database:
             raise
         return db
 
+    def _check_in_place(self) -> None:
+        """A file that was deleted or replaced takes samples still, which nobody would ever find."""
+        if _identity(self.path) != self._identity:
+            raise StorageError(
+                f"{self.path}: deleted or replaced while it was in use; restart all roles",
+                retriable=True,
+            )
+
     @contextmanager
     def _faults(self) -> Iterator[None]:
         try:
@@ -118,6 +136,7 @@ class Database:
         """One write transaction: committed at the end, undone where anything rises."""
         with self._write_lock, self._faults():
             db = self.writer()
+            self._check_in_place()
             db.execute("BEGIN IMMEDIATE")
             try:
                 yield db
@@ -133,6 +152,7 @@ class Database:
         with self._faults():
             db = self._take()
             try:
+                self._check_in_place()
                 db.execute("BEGIN")
                 yield db
             finally:
