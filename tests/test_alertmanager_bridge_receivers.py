@@ -284,6 +284,24 @@ def test_http_authorization(config: str, expected: str) -> None:
         assert web.requests[0][1]["Authorization"] == expected
 
 
+URL_AUTHS = [
+    pytest.param("", "Basic YTpiIGM=", id="of the URL"),
+    pytest.param("bearer_token: tok", "Bearer tok", id="a token wins"),
+    pytest.param(
+        "basic_auth: {username: x, password: y}", "Basic eDp5", id="the configured one wins"
+    ),
+]
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(("config", "expected"), URL_AUTHS)
+def test_a_name_and_password_in_the_url(config: str, expected: str) -> None:
+    with Web() as web:
+        url = web.url.replace("://", "://a:b%20c@")
+        built(f"webhook_configs: [{{url: '{url}', http_config: {{{config}}}}}]").notify(message())
+        assert web.requests[0][1]["Authorization"] == expected
+
+
 @pytest.mark.integration
 def test_a_secret_file_is_read_anew_each_time(tmp_path: Path) -> None:
     with Web() as web:

@@ -82,7 +82,7 @@ class JsonPoster:
                 url,
                 json=body,
                 headers=sent,
-                auth=self._basic_auth(),
+                auth=self._basic_auth(url, "Authorization" in sent),
                 timeout=(min(_CONNECT_TIMEOUT, self._timeout), self._timeout),
                 allow_redirects=False,
                 stream=True,
@@ -97,9 +97,12 @@ class JsonPoster:
             raise _refusal(response, text, url)
         return Answer(response.status_code, response.headers.get("Content-Type", ""), text)
 
-    def _basic_auth(self) -> Callable[[Any], Any]:
+    def _basic_auth(self, url: str, authorized: bool) -> Callable[[Any], Any]:
         basic = self._config.basic_auth
         if basic is None:
+            name, password = requests.utils.get_auth_from_url(url)
+            if name and not authorized:  # as in Alertmanager: https://name:password@host/
+                return requests.auth.HTTPBasicAuth(name.encode(), password.encode())
             return lambda request: request  # keeps requests from looking in .netrc
         return requests.auth.HTTPBasicAuth(
             basic.username.encode(), secret_of(basic.password, basic.password_file).encode()
