@@ -1,5 +1,6 @@
 """/api/v1/series, labels, label values and metadata: what there is, without its values."""
 
+import re
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -10,9 +11,11 @@ from api.config import QueryConfig
 from api.respond import bad_data, success
 from api.selectors import matcher_sets
 from fleetpulse.storage.base import SeriesReader
-from fleetpulse.values import is_label_name
 
 _T = TypeVar("_T")
+_ESCAPED = "U__"
+# Not the halves of surrogate pairs, which are no characters.
+_ESCAPES = re.compile(r"__|_((?![Dd][89A-Fa-f].._)[0-9A-Fa-f]{1,5}|10[0-9A-Fa-f]{4})_")
 
 
 def blueprint(reader: SeriesReader, config: QueryConfig) -> Blueprint:
@@ -33,9 +36,10 @@ def blueprint(reader: SeriesReader, config: QueryConfig) -> Blueprint:
 
     @bp.get("/label/<name>/values")
     def label_values(name: str) -> Response:
-        if not is_label_name(name):
+        wanted = _unescaped(name)
+        if not wanted:
             raise bad_data(f'invalid label name: "{name}"')
-        found = reader.label_values(name, matcher_sets(request), *_time_range(request))
+        found = reader.label_values(wanted, matcher_sets(request), *_time_range(request))
         return _limited(found, request, config)
 
     @bp.get("/metadata")
@@ -51,6 +55,20 @@ def blueprint(reader: SeriesReader, config: QueryConfig) -> Blueprint:
         return success(data)
 
     return bp
+
+
+def _unescaped(name: str) -> str:
+    """A label's name as it stands in a URL: any text, or U__… with what is odd as _HEX_.
+
+    Prometheus' UnescapeName (common/model): an underscore is doubled there, and what cannot be
+    undone is the name as it stands.
+    """
+    if not name.startswith(_ESCAPED):
+        return name
+    rest = name.removeprefix(_ESCAPED)
+    if "_" in _ESCAPES.sub("", rest):
+        return name
+    return _ESCAPES.sub(lambda found: chr(int(found[1], 16)) if found[1] else "_", rest)
 
 
 def _told(metric_type: str) -> str:

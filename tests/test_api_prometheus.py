@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from fleetpulse.errors import QueryError, StorageError
-from fleetpulse.model import Metadata
+from fleetpulse.model import Labels, Metadata
 from fleetpulse.promql.result import Matrix, Result
 from tests.api_fakes import NOW, NOW_MS, Api, labels, series, vector
 
@@ -100,7 +100,7 @@ BAD = [
     pytest.param("series?match[]=rate(up[5m])", "match[]", id="an expression"),
     pytest.param("labels?match[]=%7Ba=~%22.*%22%7D", "match[]", id="a selector of everything"),
     pytest.param("labels?start=5&end=4", "end", id="end before start, of labels"),
-    pytest.param("label/a-b/values", 'invalid label name: "a-b"', id="a label name"),
+    pytest.param("label/U__/values", 'invalid label name: "U__"', id="an empty label name"),
     pytest.param("metadata?limit=x", "limit", id="a limit of metadata"),
 ]
 
@@ -177,6 +177,26 @@ CATALOG = [
 @pytest.mark.parametrize(("path", "expected"), CATALOG)
 def test_the_catalog(stocked: Api, path: str, expected: Any) -> None:
     assert stocked.client().get(f"/api/v1/{path}").json == {"status": "success", "data": expected}
+
+
+# How Prometheus 3 takes names that are no words: docs/instrumenting/escaping_schemes.md.
+NAMES = [
+    pytest.param("a.b ü", "a.b%20ü", id="as it is"),
+    pytest.param("a.b ü", "U__a_2e_b_20__FC_", id="escaped"),
+    pytest.param("a_b", "U__a__b", id="an underscore"),
+    pytest.param("job", "U__job", id="escaped without need"),
+    pytest.param("U__a_b", "U__a_b", id="no escape after all"),
+    pytest.param("U___d800_", "U___d800_", id="no character"),
+]
+
+
+@pytest.mark.parametrize(("label", "written"), NAMES)
+def test_a_label_with_any_name_has_values(api: Api, label: str, written: str) -> None:
+    api.reader.held = [series(Labels.of({"__name__": "m", label: "x"}), (0, 1.0))]
+    assert api.client().get(f"/api/v1/label/{written}/values").json == {
+        "status": "success",
+        "data": ["x"],
+    }
 
 
 def test_the_catalog_takes_forms(stocked: Api) -> None:
