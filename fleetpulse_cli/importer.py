@@ -2,6 +2,7 @@
 
 import gzip
 import sys
+import zlib
 from array import array
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +25,7 @@ from fleetpulse.storage.base import SampleWriter
 
 _GATHERED = 200_000  # samples, some 50 MB
 _LAYOUTS = 1000  # remembered for the pages to come
+_LAST_MS = 253_402_300_799_999
 _TARGET_LABELS = ("job", "instance")
 
 
@@ -73,12 +75,16 @@ def import_file(path: Path, writer: SampleWriter, *, quiet: bool = False) -> tup
             ):
                 if at_ms is None:
                     raise ExpositionError(line, "no timestamp; an import needs one on each sample")
+                if abs(at_ms) > _LAST_MS:
+                    raise ExpositionError(
+                        line, "the timestamp is beyond the year 9999; OpenMetrics has seconds"
+                    )
                 builder.add(labels, at_ms, value)
                 names.add(labels.name)
                 count += 1
                 if builder.size >= _GATHERED:
                     writer.write(builder.take())
-        except (ExpositionError, EOFError, gzip.BadGzipFile) as err:
+        except (ExpositionError, EOFError, gzip.BadGzipFile, zlib.error) as err:
             writer.write(builder.take())
             raise StartError(f"{path}: {err}; {count} samples before it are stored") from err
         writer.write(builder.take())

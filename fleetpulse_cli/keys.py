@@ -35,7 +35,9 @@ def list_keys(store: KeyStore) -> None:
     for info in store.list():
         days = (_day(info.created), _day(info.expires), _day(info.revoked))
         table.add_row(info.id, info.scope, info.server or "any", *days, info.note)
-    Console(highlight=False, markup=False).print(table)
+    # Into a pipe nothing is folded: a line is a key there.
+    width = None if sys.stdout.isatty() else 1_000
+    Console(highlight=False, markup=False, width=width).print(table)
 
 
 def revoke(store: KeyStore, key_id: str) -> None:

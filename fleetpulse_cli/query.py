@@ -143,7 +143,9 @@ def _table(data: Mapping[str, Any], out: TextIO) -> None:
         print("no series", file=sys.stderr)
         return
     if len(rows) == 1 and not rows[0][0] and len(rows[0][1]) == 1:
-        out.write(f"{rows[0][1][0][1]}\n")  # a bare number is best left bare, for scripts
+        out.write(
+            f"{_printable(rows[0][1][0][1])}\n"
+        )  # a bare number is best left bare, for scripts
         return
     # Labels as columns, the metric name first, as a person would lay them out.
     names = sorted({name for labels, _ in rows for name in labels}, key=_name_order)
@@ -151,9 +153,15 @@ def _table(data: Mapping[str, Any], out: TextIO) -> None:
     for name in [*("metric" if name == METRIC_NAME else name for name in names), "time", "value"]:
         table.add_column(name, justify="right" if name == "value" else "left", overflow="fold")
     for labels, points in rows:
+        shown = [_printable(labels.get(name, "")) for name in names]
         for at, value in points:
-            table.add_row(*(labels.get(name, "") for name in names), _clock(at), value)
+            table.add_row(*shown, _clock(at), _printable(value))
     Console(file=out, highlight=False, markup=False, width=_width(out)).print(table)
+
+
+def _printable(text: str) -> str:
+    """On one line, and nothing in it that steers a terminal: labels are what targets write."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _width(out: TextIO) -> int | None:
@@ -170,6 +178,8 @@ def _clock(at: float) -> str:
 
 
 def _plot(result: Sequence[Mapping[str, Any]], out: TextIO) -> None:
+    if not result:
+        print("no series", file=sys.stderr)
     for row in result:
         values = [float(value) for _, value in row["values"]]
         finite = [value for value in values if math.isfinite(value)]
@@ -177,7 +187,7 @@ def _plot(result: Sequence[Mapping[str, Any]], out: TextIO) -> None:
             continue
         low, high = min(finite), max(finite)
         line = "".join(_bar(value, low, high) for value in _thin(values))
-        out.write(f"{Labels.of(row['metric'])}\n  {line}  {low:g} … {high:g}\n")
+        out.write(f"{_printable(str(Labels.of(row['metric'])))}\n  {line}  {low:g} … {high:g}\n")
 
 
 def _thin(values: Sequence[float]) -> list[float]:

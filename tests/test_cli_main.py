@@ -1,5 +1,6 @@
 """The command line: help, version, exit codes, check, query's output, import."""
 
+import gzip
 import io
 import json
 import subprocess
@@ -148,6 +149,27 @@ def test_a_table_has_a_column_a_label() -> None:
     assert rows[1] == ["up", "node", "1970-01-01", "00:00:01", "1"]
 
 
+HOSTILE = {"metric": {"__name__": "m", "a": "x\x1b]0;t\x07\ny\u202ez"}, "value": [1, "1"]}
+
+
+@pytest.mark.parametrize("style", ["table", "plot"])
+def test_labels_cannot_steer_a_terminal(style: str) -> None:
+    row = {**HOSTILE, "values": [HOSTILE["value"]]}
+    out = io.StringIO()
+    kind = "vector" if style == "table" else "matrix"
+    show({"data": {"resultType": kind, "result": [row]}}, style, out)
+    lines = out.getvalue().splitlines()
+    assert len(lines) == 2
+    assert "x\\x1b]0;t\\x07\\ny\\u202ez" in out.getvalue()
+    assert all(line.isprintable() for line in lines)
+
+
+@pytest.mark.parametrize("style", ["table", "plot"])
+def test_no_series_is_said(style: str, capsys: pytest.CaptureFixture[str]) -> None:
+    show({"data": {"resultType": "matrix", "result": []}}, style)
+    assert capsys.readouterr().err == "no series\n"
+
+
 def test_json_is_the_data_as_it_came() -> None:
     out = io.StringIO()
     show(MATRIX, "json", out)
@@ -195,7 +217,11 @@ def test_import_stores_each_sample_once_even_when_run_twice(tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("a 1 100\nb 2\n# EOF\n", "line 2: no timestamp"), ("a 1 100\nb x 1\n# EOF\n", "line 2")],
+    [
+        ("a 1 100\nb 2\n# EOF\n", "line 2: no timestamp"),
+        ("a 1 100\nb x 1\n# EOF\n", "line 2"),
+        ("a 1 100\nb 1 1764000000000\n# EOF\n", "line 2: the timestamp is beyond the year 9999"),
+    ],
 )
 def test_import_keeps_what_came_before_a_fault(text: str, said: str, tmp_path: Path) -> None:
     (tmp_path / "m.txt").write_text(text)
@@ -203,6 +229,16 @@ def test_import_keeps_what_came_before_a_fault(text: str, said: str, tmp_path: P
     with pytest.raises(StartError, match=f"m.txt: {said}.*1 samples before it are stored"):
         import_file(tmp_path / "m.txt", store, quiet=True)
     assert imported(store, "a") == {"a": [(100_000, 1)]}
+    store.close()
+
+
+def test_import_tells_of_a_damaged_archive(tmp_path: Path) -> None:
+    packed = bytearray(gzip.compress(METRICS.encode()))
+    packed[12:30] = b"\xff" * 18
+    (tmp_path / "m.gz").write_bytes(packed)
+    store = EmbeddedStore(tmp_path / "store.db")
+    with pytest.raises(StartError, match=r"m\.gz: .* 0 samples before it are stored"):
+        import_file(tmp_path / "m.gz", store, quiet=True)
     store.close()
 
 
