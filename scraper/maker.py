@@ -27,7 +27,7 @@ class Health:
     error: str = ""
     at: float = 0.0  # Unix seconds; 0: never
     duration: float = 0.0
-    ahead: int = 0  # samples not taken, as their timestamps are in the future
+    stray: int = 0  # samples not taken, as their timestamps cannot be
 
 
 @dataclass(slots=True, eq=False)
@@ -131,19 +131,19 @@ class PageMaker:
         metrics.samples.inc(scrape.samples)
         if scrape.reason:
             metrics.failures.labels(scrape.reason).inc()
-        if scrape.ahead:
-            metrics.ahead.inc(scrape.ahead)
-        if scrape.ahead and not health.ahead:
+        if scrape.stray:
+            metrics.stray.inc(scrape.stray)
+        if scrape.stray and not health.stray:
             log.warning(
-                "%s: %d samples not taken: their timestamps are more than 10 minutes ahead",
+                "%s: %d samples not taken: their timestamps are too far ahead, or negative",
                 scraped.target.url,
-                scrape.ahead,
+                scrape.stray,
             )
         if scrape.error and _kind(scrape.error) != _kind(health.error):
             log.warning("scrape of %s failed: %s", scraped.target.url, scrape.error)
         elif not scrape.error and health.error:
             log.info("scrape of %s works again", scraped.target.url)
-        health.error, health.ahead = scrape.error, scrape.ahead
+        health.error, health.stray = scrape.error, scrape.stray
         health.state = "down" if scrape.reason else "up"
         health.at, health.duration = outcome.at_ms / 1000, outcome.duration
 

@@ -36,9 +36,9 @@ class ScrapeMetrics:
             registry=registry,
         )
         self.samples = Counter(_PREFIX + "samples", "Samples scraped and kept.", registry=registry)
-        self.ahead = Counter(
-            _PREFIX + "samples_ahead",
-            "Samples not taken, as their own timestamps are more than 10 minutes in the future.",
+        self.stray = Counter(
+            _PREFIX + "samples_out_of_bounds",
+            "Samples not taken: their own timestamps are 10 minutes ahead, or negative.",
             registry=registry,
         )
         self.active = Gauge(_PREFIX + "active_scrapes", "Scrapes under way now.", registry=registry)

@@ -45,7 +45,7 @@ class Scrape:
     reason: str = ""
     error: str = ""
     metadata: Mapping[str, Metadata] | None = None  # where it is another than last time
-    ahead: int = 0  # samples not taken, as their own timestamps are in the future
+    stray: int = 0  # samples not taken: their own timestamps are far ahead or before 1970
 
 
 class TargetPages:
@@ -102,27 +102,27 @@ class TargetPages:
         # What is remembered of a page is its shape; its values would only take memory.
         self._last, self._reader_is_new = replace(reading, values=_NOTHING), False
         self._alive = self._reported = True
-        times, ahead = self._times(outcome.at_ms, reading)
-        pages = [self._full_page(outcome, reading, added, times, ahead)]
+        times, stray = self._times(outcome.at_ms, reading)
+        pages = [self._full_page(outcome, reading, added, times, stray)]
         if vanished:
             pages.append(self._stale_page(vanished, outcome.at_ms))
         known = last is not None and last.comments is reading.comments
         return Scrape(
             tuple(pages),
-            len(reading.values) - len(ahead),
+            len(reading.values) - len(stray),
             metadata=None if known else reading.comments.metadata,
-            ahead=len(ahead),
+            stray=len(stray),
         )
 
     def _times(self, at_ms: int, reading: Reading) -> tuple["array[int] | None", list[int]]:
-        """The page's times where its samples have their own, and which are too far ahead."""
+        """The page's times where its samples have their own, and which are no times to be."""
         if reading.own_times is None or not self.target.job.config.honor_timestamps:
             return None, []
         filled = [at_ms if time is None else time for time in reading.own_times]
-        ahead = [at for at, time in enumerate(filled) if time > at_ms + _MAX_AHEAD_MS]
-        for at in ahead:
+        stray = [at for at, time in enumerate(filled) if not 0 <= time <= at_ms + _MAX_AHEAD_MS]
+        for at in stray:
             filled[at] = at_ms
-        return array("q", filled + [at_ms] * len(REPORT_LINES)), ahead
+        return array("q", filled + [at_ms] * len(REPORT_LINES)), stray
 
     def _full_page(
         self,
@@ -130,12 +130,12 @@ class TargetPages:
         reading: Reading,
         added: int,
         times: "array[int] | None",
-        ahead: list[int],
+        stray: list[int],
     ) -> Page:
         values = reading.values
         kept = len(values)
         page_values = values + array("d", [1.0, outcome.duration, reading.scraped, kept, added])
-        for at in ahead:
+        for at in stray:
             page_values[at] = STALE_NAN  # the layout has a place for it: there is no sample now
         return Page(self.target.labels, reading.shape.layout, outcome.at_ms, page_values, times)
 

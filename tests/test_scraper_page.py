@@ -158,8 +158,10 @@ def test_what_is_far_in_the_future_is_no_sample() -> None:
     assert page.times_ms is not None
     assert list(page.times_ms[:4]) == [edge, 9000, 9000, 9000]
     assert own(scrape.pages) == {"a": 1, "b": None, "c": None, "d": 4}
-    assert (scrape.samples, scrape.ahead) == (2, 2)
-    assert not take(pages_of(honor_timestamps=False), 9000, f"a 1 {2**62}\n".encode()).ahead
+    assert (scrape.samples, scrape.stray) == (2, 2)
+    old = Outcome(9000, 0.1, b"a 1 -1e15\n# EOF\n", openmetrics=True)
+    assert pages_of().take(old).stray == 1
+    assert not take(pages_of(honor_timestamps=False), 9000, f"a 1 {2**62}\n".encode()).stray
 
 
 def test_own_timestamps_can_be_tracked() -> None:
