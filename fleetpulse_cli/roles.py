@@ -50,7 +50,10 @@ def _with_options(root: Any, name: str, options: argparse.Namespace) -> Any:
     section = getattr(root, name)
     if options.listen is not None:
         section = section.model_copy(update={"listen": options.listen})
-    if getattr(options, "push", None):
+    given = [getattr(options, key, None) for key in ("push", "key_file", "server")]
+    if name == "exporter" and any(given):
+        if not (options.push or section.push.url):
+            raise StartError("--key-file and --server go with --push, or with exporter.push.url")
         section = section.model_copy(update={"push": _push(section.push, options)})
     return root.model_copy(update={name: section})
 
@@ -63,7 +66,7 @@ def _push(section: Any, options: argparse.Namespace) -> Any:
         return type(section).model_validate({**section.model_dump(), **given})
     except ValidationError as err:
         reasons = "; ".join(fault["msg"].removeprefix("Value error, ") for fault in err.errors())
-        raise StartError(f"--push {options.push}: {reasons}") from None
+        raise StartError(f"--push {options.push or section.url}: {reasons}") from None
 
 
 @contextmanager

@@ -187,6 +187,14 @@ PUSHES = [
 ]
 
 
+def test_a_push_key_without_a_push_is_no_silent_matter(tmp_path: Path) -> None:
+    done = fleetpulse("exporter", "--data-dir", str(tmp_path / "data"), "--key-file", "k")
+    assert done.returncode == 2
+    assert done.stderr == (
+        "fleetpulse exporter: --key-file and --server go with --push, or with exporter.push.url\n"
+    )
+
+
 @pytest.mark.parametrize(("more", "said"), PUSHES)
 def test_push_mode_says_what_is_missing(more: list[str], said: str, tmp_path: Path) -> None:
     (tmp_path / "fleetpulse.yml").write_text("exporter: {push: {interval: 20s}}")
