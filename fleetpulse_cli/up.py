@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fleetpulse import __version__
+from fleetpulse.errors import StartError
 from fleetpulse.values import ListenAddress
 from fleetpulse_cli.supervisor import Role, Supervisor, say
 
@@ -42,8 +43,11 @@ def _prepare(config: Path | None, data_dir: Path) -> dict[str, Any]:
     prepare_data_dir(data_dir)
     (data_dir / "logs").mkdir(exist_ok=True)
     listen = {name: getattr(root, name).listen for name in STARTED}
-    for address in listen.values():
-        bind(address).server_close()  # says it now, and of all programs the right one
+    for name, address in listen.items():
+        try:
+            bind(address).server_close()  # says it now, and of all programs the right one
+        except StartError as err:
+            raise StartError(f"{name} {err}") from err
     admin_key = ensure_admin(key_store(data_dir), data_dir)
     return {
         "file": None if file is None else str(file),

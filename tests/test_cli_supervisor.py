@@ -190,7 +190,7 @@ def test_a_port_in_use_is_one_clear_line_and_nothing_stays(up: Up) -> None:
         wait_for("the end", lambda: up.poll() is not None)
     assert up.poll() == 2
     (line,) = up.output().splitlines()
-    assert f"cannot listen on 127.0.0.1:{up.ports['bridge']}" in line
+    assert f"bridge cannot listen on 127.0.0.1:{up.ports['bridge']}" in line
     assert "choose another" in line
 
 
