@@ -95,9 +95,20 @@ def _group_order(group: Group) -> tuple[Any, str]:
 
 
 def blueprint(bridge: Bridge) -> Blueprint:
+    """Alertmanager's API v2, silences apart."""
     bp = Blueprint("alerts", __name__)
-    started = bridge.now()
+    _take_alerts(bp, bridge)
+    _show_alerts(bp, bridge)
+    _show_state(bp, bridge)
 
+    @bp.errorhandler(ValueError)
+    def bad_request(err: ValueError) -> ResponseReturnValue:
+        return failure(str(err), 400)
+
+    return bp
+
+
+def _take_alerts(bp: Blueprint, bridge: Bridge) -> None:
     @bp.post("/alerts")
     def post_alerts() -> ResponseReturnValue:
         batch = read_alerts(read_json(), bridge.now(), bridge.amconfig.global_.resolve_timeout)
@@ -114,6 +125,8 @@ def blueprint(bridge: Bridge) -> Blueprint:
             return failure("; ".join(shown) + (f"; and {more} more" if more else ""), 400)
         return "", 200
 
+
+def _show_alerts(bp: Blueprint, bridge: Bridge) -> None:
     @bp.get("/alerts")
     def get_alerts() -> ResponseReturnValue:
         query, found = AlertQuery(), []
@@ -139,6 +152,10 @@ def blueprint(bridge: Bridge) -> Blueprint:
                 found.append({"alerts": alerts, "labels": labels, "receiver": receiver})
         return jsonify(found)
 
+
+def _show_state(bp: Blueprint, bridge: Bridge) -> None:
+    started = bridge.now()
+
     @bp.get("/receivers")
     def get_receivers() -> ResponseReturnValue:
         return jsonify([{"name": receiver.name} for receiver in bridge.amconfig.receivers])
@@ -154,9 +171,3 @@ def blueprint(bridge: Bridge) -> Blueprint:
                 "versionInfo": {**dict.fromkeys(unknown, ""), "version": __version__},
             }
         )
-
-    @bp.errorhandler(ValueError)
-    def bad_request(err: ValueError) -> ResponseReturnValue:
-        return failure(str(err), 400)
-
-    return bp
