@@ -11,6 +11,7 @@ from typing import Literal
 from fleetpulse.model import METRIC_NAME, Alert, Labels
 from rules.evaluate import Evaluator, RuleError, VectorSample
 from rules.files import RuleSpec
+from rules.humanize import humanize
 from rules.template_functions import graph_path
 from rules.template_values import AlertData
 
@@ -223,12 +224,19 @@ def _merged(known: ActiveAlert | None, found: ActiveAlert | None) -> ActiveAlert
 
 
 def to_send(alert: ActiveAlert, expression: str, valid_until: float, external_url: str) -> Alert:
-    """The alert as the bridge takes it: one that fires ends by itself unless it is sent again."""
+    """The alert as the bridge takes it: one that fires ends by itself unless it is sent again.
+
+    The API of Alertmanager has no place for the value, which people want to see: it goes along
+    as an annotation of that name, unless the rule has one.
+    """
+    annotations = alert.annotations
+    if not annotations.get("value"):
+        annotations = annotations.with_(value=humanize(alert.value))
     state = alert.state
     ends_at = valid_until if state.resolved_at is None else state.resolved_at
     return Alert(
         labels=alert.labels,
-        annotations=alert.annotations,
+        annotations=annotations,
         starts_at=state.fired_at or state.active_at or 0.0,
         ends_at=ends_at,
         generator_url=external_url + graph_path(expression, 1),

@@ -170,6 +170,7 @@ def test_a_host_goes_down_and_comes_back(stack: Stack) -> None:
     (body,) = stack.slack.bodies
     assert "127.0.0.1" in json.dumps(body)
     assert "at lab is down" in json.dumps(body)
+    assert "value" in json.dumps(body)
     stack.start("exporter")
     stack.wait_told(2)
     stack.wait_value('up{job="node"}', "1")

@@ -80,7 +80,7 @@ def test_an_alert_goes_from_the_file_to_the_bridge(tmp_path: Path) -> None:
     assert url == "http://127.0.0.1:9093/api/v2/alerts"
     (sent,) = json.loads(body)
     assert sent["labels"] == {"alertname": "Always", "severity": "page", "dc": "eu"}
-    assert sent["annotations"] == {"summary": "1"}
+    assert sent["annotations"] == {"summary": "1", "value": "1"}
     assert sent["generatorURL"].startswith("http://127.0.0.1:8080/graph?g0.expr=vector")
     assert rig.post.closed
 

@@ -99,7 +99,7 @@ def test_alerts_are_sent_as_the_bridge_takes_them(tmp_path: Path) -> None:
     walk(bench, bench.group(one_rule(tmp_path, ALERT)), "xxx.")
     fired, resolved = bench.sink.alerts
     assert fired.labels == labels(alertname="Busy", instance="a", severity="page", host="a")
-    assert fired.annotations == labels(summary="a: 9")
+    assert fired.annotations == labels(summary="a: 9", value="9")
     assert (fired.starts_at, fired.ends_at) == (T0 + 20, T0 + 20 + 240)
     assert fired.generator_url == "http://fleet/graph?g0.expr=load+%3E+5&g0.tab=1"
     assert (resolved.starts_at, resolved.ends_at) == (T0 + 20, T0 + 30)
@@ -225,6 +225,18 @@ def test_a_scalar_alerts_too(tmp_path: Path) -> None:
     assert [alert.labels for alert in bench.sink.alerts] == [labels(alertname="Always")]
 
 
+def test_a_rules_own_value_annotation_stays(tmp_path: Path) -> None:
+    bench = Bench()
+    rule = """
+        alert: Busy
+        expr: load > 5
+        annotations: {value: '{{ $value }} jobs'}
+    """
+    bench.store.put(T0, {A: 9.0})
+    bench.group(one_rule(tmp_path, rule)).evaluate(T0)
+    assert bench.sink.alerts[0].annotations == labels(value="9 jobs")
+
+
 def test_a_template_may_ask_the_store(tmp_path: Path) -> None:
     bench = Bench()
     rule = """
@@ -234,7 +246,7 @@ def test_a_template_may_ask_the_store(tmp_path: Path) -> None:
     """
     bench.store.put(T0, {A: 9.0, B: 2.0})
     bench.group(one_rule(tmp_path, rule)).evaluate(T0)
-    assert bench.sink.alerts[0].annotations == labels(all="11")
+    assert bench.sink.alerts[0].annotations == labels(all="11", value="9")
 
 
 def test_a_reloaded_group_goes_on_with_its_alerts(tmp_path: Path) -> None:
