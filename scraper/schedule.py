@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 # a new fleet is seen within seconds, and at most so many a second where there are many.
 _FIRST_WITHIN = 10.0
 _FIRST_A_SECOND = 100
+_APART = 1.0  # seconds between a first turn and a regular one
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -71,9 +72,10 @@ class Schedule(Generic[Key]):
         while self._turns and self._turns[0][0] <= now:
             planned, _, key = heapq.heappop(self._turns)
             interval, offset = self._pace[key]
-            # Not from planned itself: rounding could make it its own successor, and a first turn
-            # just before a regular one would be worth nothing.
-            following = next_turn(planned + interval / 20, interval, offset, self._tick)
+            # Not from planned itself: rounding could make it its own successor, and a regular turn
+            # right after the first would find it still under way.
+            apart = max(interval / 20, min(_APART, interval / 2))
+            following = next_turn(planned + apart, interval, offset, self._tick)
             missed = max(0, math.floor((now - following) / interval) + 1)
             self._push(following + missed * interval, key)
             yield key, planned, missed

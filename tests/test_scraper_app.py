@@ -261,14 +261,14 @@ def test_a_reload_adds_and_removes_and_leaves_the_others_their_turns() -> None:
 def test_fifty_addresses_are_scraped_at_once_and_no_turn_is_missed() -> None:
     writer = MemoryWriter()
     hosts = [f"127.0.7.{i}" for i in range(1, 51)]
-    head = _HEAD.replace("500ms", "1s")
+    head = _HEAD.replace("500ms", "2s")
     with Targets(hosts) as targets:
         listed = json.dumps(targets.addresses)
         jobs = f"  - {{job_name: j, static_configs: [{{targets: {listed}}}]}}\n"
         with running(jobs, writer, head=head) as (app, registry):
             for address in targets.addresses:
                 writer.wait_values(4, "up", instance=address)
-            assert app.ready() == "50 targets, every 1 s"
+            assert app.ready() == "50 targets, every 2 s"
             skipped = registry.get_sample_value("fleetpulse_scraper_skipped_total")
     assert skipped == 0
 
