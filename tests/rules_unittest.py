@@ -16,7 +16,7 @@ from rules.alerting import AlertingRule
 from rules.files import GroupSpec, load_groups
 from rules.group import Group
 from tests.promql_fakes import FakeReader, series
-from tests.promqltest import parse_series
+from tests.promqlscript import parse_series
 from tests.rules_fakes import Bench, MemoryStore
 
 

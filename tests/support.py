@@ -132,6 +132,27 @@ def needs(*programs: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(bool(missing), reason=reason)
 
 
+def drip_until_cut(clients: Sequence[socket.socket], pause: float) -> None:
+    """Sends a request a byte at a time, pause seconds apart, until the server has had enough.
+
+    So often that the time limit of a single recv() would never notice.
+    """
+    for client in clients:
+        client.sendall(b"GET / HTTP/1.1\r\nX: ")
+        client.settimeout(pause)
+
+    def cut(client: socket.socket) -> bool:
+        try:
+            client.sendall(b"x")
+            return client.recv(1) == b""
+        except TimeoutError:
+            return False
+        except ConnectionError:
+            return True
+
+    wait_for("the end of clients that drip", lambda: set(map(cut, clients)) == {True})
+
+
 class Receiver:
     """An HTTP server that keeps what is posted to it, and answers as it is told.
 

@@ -19,7 +19,7 @@ from fleetpulse.errors import NotifyError
 from tests.bridge_fakes import START, Rig, alert, amfile, built, integration, message
 from tests.support import free_port, wait_for
 
-SECRET = "/services/T000/B000/XXXXSECRETXXXX"
+SECRET = "/services/T000/B000/made-up-secret"
 
 
 @dataclass

@@ -1,6 +1,5 @@
 """Threads that go on and end, watched files, signals; the small telemetry server; gunicorn."""
 
-import os
 import signal
 import socket
 import subprocess
@@ -16,7 +15,7 @@ from fleetpulse.errors import StartError
 from fleetpulse.service import FileWatch, Periodic, stamp
 from fleetpulse.telemetry import TelemetryServer, bind, health_routes, new_registry
 from fleetpulse.values import ListenAddress
-from tests.support import ROOT, free_port, wait_for
+from tests.support import ROOT, drip_until_cut
 
 
 def test_a_failed_turn_is_counted_and_the_next_one_comes(caplog: pytest.LogCaptureFixture) -> None:
@@ -181,20 +180,7 @@ def test_clients_that_drip_do_not_keep_the_telemetry_servers_threads() -> None:
     server.start()
     clients = [socket.create_connection(("127.0.0.1", server.address.port)) for _ in range(16)]
     try:
-        for client in clients:
-            client.sendall(b"GET / HTTP/1.1\r\nX: ")
-            client.settimeout(0.02)
-
-        def cut(client: socket.socket) -> bool:
-            try:
-                client.sendall(b"x")
-                return client.recv(1) == b""
-            except TimeoutError:
-                return False
-            except ConnectionError:
-                return True
-
-        wait_for("their end", lambda: set(map(cut, clients)) == {True})
+        drip_until_cut(clients, 0.02)
         assert requests.get(f"{server.address.url}/-/healthy", timeout=10).status_code == 200
     finally:
         for client in clients:
@@ -209,53 +195,3 @@ def test_a_taken_port_is_one_clear_line() -> None:
         port = taken.getsockname()[1]
         with pytest.raises(StartError, match=rf"cannot listen on 127.0.0.1:{port}: .* choose"):
             bind(ListenAddress("127.0.0.1", port))
-
-
-_SERVED = """
-import os, sys
-from fleetpulse.serving import ask_reload, serve
-from fleetpulse.values import ListenAddress
-def create():
-    print("created", flush=True)
-    def app(environ, start):
-        if environ["PATH_INFO"] == "/reload":
-            ask_reload()
-        start("200 OK", [("Content-Type", "text/plain")])
-        return [str(os.getpid()).encode()]
-    return app
-serve(create, ListenAddress("127.0.0.1", int(sys.argv[1])), threads=2, client_timeout=0.3,
-      on_stop=lambda: print("stopped", flush=True), on_reload=lambda: print("reload", flush=True))
-"""
-
-
-@pytest.mark.integration
-def test_gunicorn_replaces_its_worker_on_reload_and_ends_cleanly(tmp_path: Path) -> None:
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-
-    def worker(path: str = "/") -> str | None:
-        try:
-            return requests.get(url + path, timeout=5).text
-        except requests.RequestException:
-            return None
-
-    with (tmp_path / "out").open("wb") as out:
-        process = subprocess.Popen(
-            [sys.executable, "-c", _SERVED, str(port)], cwd=ROOT, stdout=out,
-            stderr=subprocess.STDOUT,
-        )  # fmt: skip
-        try:
-            first = wait_for("a worker", worker)
-            with socket.create_connection(("127.0.0.1", port), timeout=20) as slow:
-                slow.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n")  # and then nothing more
-                assert slow.recv(1) == b""
-            worker("/reload")
-            wait_for("another worker", lambda: worker() not in (None, first))
-            os.kill(process.pid, signal.SIGTERM)
-            assert process.wait(20) == 0
-        finally:
-            process.kill()
-            process.wait()
-    lines = (tmp_path / "out").read_text().splitlines()
-    told = sorted(line for line in lines if line in ("created", "reload", "stopped"))
-    assert told == ["created", "created", "reload", "stopped", "stopped"]

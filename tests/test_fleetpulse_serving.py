@@ -11,27 +11,31 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.support import ROOT, free_port, wait_for
+from tests.support import ROOT, drip_until_cut, free_port, wait_for
 
 pytestmark = pytest.mark.integration
 
 _SERVED = """
-import sys
+import os, sys
 from pathlib import Path
 from fleetpulse.errors import StartError
-from fleetpulse.serving import serve
+from fleetpulse.serving import ask_reload, serve
 from fleetpulse.telemetry import setup_logging
 from fleetpulse.values import ListenAddress
 setup_logging()
 def create():
     if Path(sys.argv[2]).exists():
         raise StartError("the disk is full")
+    print("created", flush=True)
     def app(environ, start):
-        start("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "2")])
-        return [b"ok"]
+        if environ["PATH_INFO"] == "/reload":
+            ask_reload()
+        body = str(os.getpid()).encode()
+        start("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
+        return [body]
     return app
 serve(create, ListenAddress("127.0.0.1", int(sys.argv[1])), threads=2, client_timeout=0.5,
-      on_stop=lambda: print("stopped", flush=True))
+      on_stop=lambda: print("stopped", flush=True), on_reload=lambda: print("reload", flush=True))
 """
 
 
@@ -46,11 +50,15 @@ class Served:
                 cwd=ROOT, stdout=out, stderr=subprocess.STDOUT,
             )  # fmt: skip
 
-    def answers(self) -> bool:
+    def worker(self, path: str = "/") -> str | None:
+        """The process id of the worker that answers; None where nothing does."""
         try:
-            return requests.get(f"http://127.0.0.1:{self.port}/", timeout=5).text == "ok"
+            return requests.get(f"http://127.0.0.1:{self.port}{path}", timeout=5).text
         except requests.RequestException:
-            return False
+            return None
+
+    def answers(self) -> bool:
+        return self.worker() is not None
 
     def output(self) -> str:
         return self._out.read_text()
@@ -72,6 +80,20 @@ def served(tmp_path: Path) -> Iterator[Served]:
         finally:
             server.process.kill()
             server.process.wait()
+
+
+def test_a_reload_replaces_the_worker_and_the_end_is_clean(served: Served) -> None:
+    first = served.worker()
+    with served.connect() as slow:
+        slow.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n")  # and then nothing more
+        assert slow.recv(1) == b""
+    served.worker("/reload")
+    wait_for("another worker", lambda: served.worker() not in (None, first))
+    served.process.terminate()
+    assert served.process.wait(20) == 0
+    lines = served.output().splitlines()
+    told = sorted(line for line in lines if line in ("created", "reload", "stopped"))
+    assert told == ["created", "created", "reload", "stopped", "stopped"]
 
 
 def test_a_worker_that_cannot_begin_after_a_reload_is_tried_again(served: Served) -> None:
@@ -98,21 +120,7 @@ def test_a_first_worker_that_cannot_begin_ends_it(tmp_path: Path) -> None:
 def test_clients_that_drip_their_headers_do_not_keep_the_threads(served: Served) -> None:
     clients = [served.connect() for _ in range(4)]  # twice as many as there are threads
     try:
-        for client in clients:
-            client.sendall(b"GET / HTTP/1.1\r\nX: ")
-            client.settimeout(0.1)
-
-        def cut(client: socket.socket) -> bool:
-            try:
-                client.sendall(b"x")
-                return client.recv(1) == b""
-            except TimeoutError:
-                return False
-            except ConnectionError:
-                return True
-
-        # A byte at a time, more often than the time limit of a single recv() would notice.
-        wait_for("their end", lambda: set(map(cut, clients)) == {True})
+        drip_until_cut(clients, 0.1)
         assert served.answers()
     finally:
         for client in clients:
@@ -121,7 +129,7 @@ def test_clients_that_drip_their_headers_do_not_keep_the_threads(served: Served)
 
 def test_open_connections_do_not_keep_a_stop_from_being_clean(served: Served) -> None:
     with served.connect(), requests.Session() as kept:
-        assert kept.get(f"http://127.0.0.1:{served.port}/", timeout=5).text == "ok"
+        assert kept.get(f"http://127.0.0.1:{served.port}/", timeout=5).status_code == 200
         served.process.terminate()
         assert served.process.wait(20) == 0
     assert served.output().count("stopped") == 1

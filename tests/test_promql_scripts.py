@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from fleetpulse.promql.engine import Engine
-from tests.promqltest import Outcome, ScriptError, parse_script, run_script
+from tests.promqlscript import ScriptError, parse_script
+from tests.promqltest import Outcome, run_script
 
 OWN = Path(__file__).parent / "data" / "promql"
 PEER = Path(__file__).parents[2] / "shared" / "promqltest"
