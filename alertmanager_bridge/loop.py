@@ -49,7 +49,7 @@ class Loop:
             wait: float | None = _AFTER_ERROR
             try:
                 wait = self._turn()
-            except Exception:
+            except Exception:  # the loop must go on
                 if not self._stopping:
                     log.exception("%s failed; it goes on in %g s", self.name, _AFTER_ERROR)
                     self._on_error()

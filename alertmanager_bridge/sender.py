@@ -77,7 +77,7 @@ class Sender:
         except NotifyError as err:
             self._count(started, sent=False)
             self._failed(pending, err)
-        except Exception:
+        except Exception:  # one message that cannot be made must not hold up those behind it
             log.exception("%s: a message could not be made", self.integration.queue)
             self._count(started, sent=False)
             self._metrics.error("sender")

@@ -146,7 +146,7 @@ class Group:
             level = logging.DEBUG if run.last_error == str(err) else logging.WARNING
             log.log(level, "group %s: rule %s failed: %s", key, run.spec.name, err)
             count = self._failed(run, str(err))
-        except Exception as err:
+        except Exception as err:  # the other rules of the group go on
             count = self._failed(run, f"internal error: {err!r}")
             log.exception("group %s: rule %s failed", key, run.spec.name)
         run.evaluated_at, run.duration = at, context.clock() - started
