@@ -1,5 +1,6 @@
 """Runs jobs of which any may hang: each has a deadline, none is started twice at a time."""
 
+import queue
 import threading
 import time
 from collections import deque
@@ -47,6 +48,7 @@ class Runner(Generic[T]):
         self._patience = min(patience, timeout)
         self._changed = threading.Condition()  # guards _stuck and the round under way
         self._stuck: dict[str, float] = {}  # when a job began that was left behind
+        self._idle: _Inbox[T] | None = None  # of the one lane that waits for the next run
 
     def run(self, jobs: Mapping[str, Callable[[], T]]) -> dict[str, Outcome[T]]:
         """An outcome for every job, in their order, within little more than the timeout."""
@@ -71,11 +73,18 @@ class Runner(Generic[T]):
                 late = OverdueError(f"no answer within {self._timeout:g} s")
                 turn.outcomes[key] = Outcome(None, late, now - started)
         slow = all(now - started >= self._patience for started in turn.running.values())
-        if slow and (key_ := turn.take(now)) is not None:
-            lane = threading.Thread(
-                target=self._lane, args=(turn, key_), name=f"{self._name}-{key_}", daemon=True
-            )
-            lane.start()
+        if slow and (key := turn.take(now)) is not None:
+            self._hand_over(turn, key)
+
+    def _hand_over(self, turn: "_Round[T]", key: str) -> None:
+        if self._idle is not None:
+            inbox, self._idle = self._idle, None
+        else:
+            inbox = queue.SimpleQueue()
+            threading.Thread(
+                target=self._lane, args=(inbox,), name=f"{self._name}-lane", daemon=True
+            ).start()
+        inbox.put((turn, key))
 
     def _next_look(self, turn: "_Round[T]") -> float:
         """Seconds until a running job will have become slow or overdue."""
@@ -85,19 +94,33 @@ class Runner(Generic[T]):
             waits += [started + self._patience - now for started in turn.running.values()]
         return max(0.001, min((wait for wait in waits if wait > 0), default=0.001))
 
-    def _lane(self, turn: "_Round[T]", key: str | None) -> None:
-        while key is not None:
-            outcome = self._attempt(turn.jobs[key])
-            with self._changed:
-                if key in turn.running:
-                    del turn.running[key]
-                    turn.outcomes[key] = outcome
-                    key = turn.take(self._clock())
-                else:  # left behind; another lane has long taken over
-                    del self._stuck[key]
-                    key = None
-                if len(turn.outcomes) == len(turn.jobs):  # run() sleeps until then, or until late
-                    self._changed.notify_all()
+    def _lane(self, inbox: "_Inbox[T]") -> None:
+        stays = True
+        while stays:
+            turn, key = inbox.get()
+            following: str | None = key
+            while following is not None:
+                outcome = self._attempt(turn.jobs[following])
+                with self._changed:
+                    following, stays = self._settle(turn, following, outcome, inbox)
+
+    def _settle(
+        self, turn: "_Round[T]", key: str, outcome: Outcome[T], inbox: "_Inbox[T]"
+    ) -> tuple[str | None, bool]:
+        """Notes what became of a job; answers the lane's next, and whether it waits if none."""
+        if key not in turn.running:  # left behind; another lane has long taken over
+            del self._stuck[key]
+            return None, False
+        del turn.running[key]
+        turn.outcomes[key] = outcome
+        following = turn.take(self._clock())
+        # One lane stays: a thread a run would cost more than most of the jobs.
+        stays = following is None and self._idle is None
+        if stays:
+            self._idle = inbox
+        if len(turn.outcomes) == len(turn.jobs):  # run() sleeps until then, or until late
+            self._changed.notify_all()
+        return following, stays
 
     def _attempt(self, job: Callable[[], T]) -> Outcome[T]:
         started = self._clock()
@@ -123,3 +146,6 @@ class _Round(Generic[T]):
         key = self.waiting.popleft()
         self.running[key] = now
         return key
+
+
+_Inbox = queue.SimpleQueue[tuple[_Round[T], str]]

@@ -1,56 +1,123 @@
-"""A page of metrics: our families, written by prometheus_client in either text format."""
+"""Families and values as text: the text format 0.0.4 and OpenMetrics 1.0.
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+What the same families, labels and order have in common is made once and kept as a template; a page
+is then one formatting operation a collector, with nothing done a sample.
 
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import Metric
-from prometheus_client.registry import Collector
+https://prometheus.io/docs/instrumenting/exposition_formats/
+https://github.com/prometheus/OpenMetrics/blob/v1.0.0/specification/OpenMetrics.md
+"""
 
-from fleetpulse.model import MetricFamily
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
+from exporter.families import Family
+
+TEXT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+OPENMETRICS_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+
+_ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
+_HELP_ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n"})
 _TOTAL = "_total"
 
-
-class Families(Collector):
-    """Brings families into a CollectorRegistry, under their exposed names."""
-
-    def __init__(self, gather: Callable[[], Iterable[MetricFamily]]) -> None:
-        self._gather = gather
-
-    def collect(self) -> Iterator[Metric]:
-        return map(to_metric, self._gather())
+Key = tuple[str, ...]
+# A family, then the keys of its rows; then the next family.
+Slots = Sequence[Family | Key]
 
 
-def to_metric(family: MetricFamily) -> Metric:
-    """prometheus_client names a counter's family without `_total`, and writes it back."""
-    name = family.name.removesuffix(_TOTAL) if family.type == "counter" else family.name
-    metric = Metric(name, family.help, family.type)
-    for sample in family.samples:
-        metric.add_sample(family.name, dict(sample.labels), sample.value)
-    return metric
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How a page is written. labels are added to each series that has none such."""
+
+    openmetrics: bool = False
+    labels: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def labelled(cls, labels: Mapping[str, str]) -> "Style":
+        return cls(labels=tuple(sorted(labels.items())))
+
+    @property
+    def content_type(self) -> str:
+        return OPENMETRICS_TYPE if self.openmetrics else TEXT_TYPE
 
 
-def registry_of(*gathers: Callable[[], Iterable[MetricFamily]]) -> CollectorRegistry:
-    """A registry of these alone."""
-    registry = CollectorRegistry()
-    for gather in gathers:
-        registry.register(Families(gather))
-    return registry
+TEXT, OPENMETRICS = Style(), Style(openmetrics=True)
 
 
-def render(registry: Collector, labels: Mapping[str, str]) -> bytes:
-    """The page in the text format 0.0.4, labels added to each series that has none such."""
-    return generate_latest(_Labelled(registry, labels) if labels else registry)
+class Shape:
+    """The families of a part of a page with the labels of their rows, in their order."""
+
+    def __init__(self, slots: Slots) -> None:
+        self.slots = list(slots)
+        self.series: list[tuple[Family, Key]] = []
+        for slot in slots:
+            if isinstance(slot, Family):
+                family = slot
+            else:
+                self.series.append((family, slot))
+        self._templates: dict[Style, str] = {}
+
+    def families(self) -> list[Family]:
+        return [slot for slot in self.slots if isinstance(slot, Family)]
+
+    def template(self, style: Style) -> str:
+        """A line a series with `%s` for its value, below the head of its family."""
+        found = self._templates.get(style)
+        if found is None:
+            found = self._templates[style] = "".join(_lines(self.series, style))
+        return found
 
 
-class _Labelled(Collector):
-    def __init__(self, inner: Collector, labels: Mapping[str, str]) -> None:
-        self._inner, self._labels = inner, labels
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A shape and a value for each of its series; it never changes."""
 
-    def collect(self) -> Iterator[Metric]:
-        for metric in self._inner.collect():
-            metric.samples = [
-                sample._replace(labels={**self._labels, **sample.labels})
-                for sample in metric.samples
-            ]
-            yield metric
+    shape: Shape
+    values: tuple[float, ...]
+
+    def text(self, style: Style) -> str:
+        return self.shape.template(style) % self.values
+
+
+def render(parts: Iterable[Part], style: Style) -> bytes:
+    text = "".join([part.text(style) for part in parts])
+    return (text + "# EOF\n" if style.openmetrics else text).encode()
+
+
+def number(value: float) -> str:
+    """A value as the formats have it; finite ones need no such care."""
+    if math.isfinite(value):
+        return str(value)
+    return "NaN" if math.isnan(value) else "+Inf" if value > 0 else "-Inf"
+
+
+def _lines(series: Iterable[tuple[Family, Key]], style: Style) -> Iterable[str]:
+    above = None
+    for family, key in series:
+        if family is not above:
+            above = family
+            yield _head(family, style).replace("%", "%%")
+        yield _series(family, key, style).replace("%", "%%") + " %s\n"
+
+
+def _head(family: Family, style: Style) -> str:
+    name, kind = family.name, family.type
+    if style.openmetrics:
+        # There, a counter's family goes without _total, and only with it is it a counter.
+        if kind == "counter" and name.endswith(_TOTAL):
+            name = name.removesuffix(_TOTAL)
+        elif kind != "gauge":
+            return _head_lines(name, "unknown", family.help.translate(_ESCAPES))
+        return _head_lines(name, kind, family.help.translate(_ESCAPES))
+    return _head_lines(name, kind, family.help.translate(_HELP_ESCAPES))
+
+
+def _head_lines(name: str, kind: str, help_text: str) -> str:
+    return f"# HELP {name} {help_text}\n# TYPE {name} {kind}\n"
+
+
+def _series(family: Family, key: Key, style: Style) -> str:
+    pairs = [(name, value) for name, value in style.labels if name not in family.labels]
+    pairs += zip(family.labels, key, strict=True)
+    inner = ",".join(f'{name}="{value.translate(_ESCAPES)}"' for name, value in pairs)
+    return f"{family.name}{{{inner}}}" if inner else family.name

@@ -4,26 +4,34 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 from functools import partial
 
+from exporter.block import Block, Dropped
 from exporter.collectors.base import Collector, NoDataError
 from exporter.deadline import Outcome, OverdueError, Runner
-from exporter.validate import Dropped, validated
-from fleetpulse.model import MetricFamily, counter, gauge
+from exporter.families import Found, Rows, counter, gauge
+from exporter.page import Part
 
 log = logging.getLogger(__name__)
 
+_DURATION = gauge(
+    "node_scrape_collector_duration_seconds", "How long the collector took.", "collector"
+)
+_SUCCESS = gauge(
+    "node_scrape_collector_success", "Whether the collector did its work (1) or not (0).",
+    "collector",
+)  # fmt: skip
+_INVALID = counter(
+    "fleetpulse_exporter_invalid_values_total",
+    "Values dropped because they cannot be true, by what is wrong with them.",
+    "collector",
+    "reason",
+)
 
-@dataclass(frozen=True, slots=True)
-class _Found:
-    families: list[MetricFamily]
-    dropped: list[Dropped]
-
-
-_Flight = Future[list[MetricFamily]]
+_Judged = tuple[Part, list[Dropped]]
+_Flight = Future[list[Part]]
 
 
 class Registry:
@@ -37,10 +45,13 @@ class Registry:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._collectors = {collector.name: collector for collector in collectors}
-        self._runner = Runner[_Found]("collect", timeout, clock=clock)
+        self._owners: dict[str, str] = {}  # which collector told a family first
+        self._blocks = {name: Block(partial(self._owns, name)) for name in self._collectors}
+        self._about = Block()
+        self._runner = Runner[_Judged]("collect", timeout, clock=clock)
         self._one_at_a_time = threading.Lock()  # guards the runner and what follows
         self._complaints: dict[str, str] = {}  # by collector: what was logged last
-        self._invalid = Counter[str]()
+        self._invalid = Counter[tuple[str, ...]]()  # by collector and reason
         self._flights: dict[frozenset[str], _Flight] = {}
         self._flights_lock = threading.Lock()
         self.joined = 0  # how many gather() calls shared another's run
@@ -54,8 +65,8 @@ class Registry:
         """Names of the collectors that failed when last run, those without data left out."""
         return sorted(self._complaints)
 
-    def gather(self, names: Collection[str] | None = None) -> list[MetricFamily]:
-        """Families of the collectors named, of all by default, in the order of their names.
+    def gather(self, names: Collection[str] | None = None) -> list[Part]:
+        """Parts of the collectors named, of all by default, in the order of their names.
 
         Never raises for a collector. KeyError for a name that is not among `names`.
         """
@@ -66,35 +77,42 @@ class Registry:
             self.joined += under_way is not None
         return under_way.result() if under_way else self._lead(flight, wanted)
 
-    def _lead(self, flight: _Flight, wanted: frozenset[str]) -> list[MetricFamily]:
+    def _lead(self, flight: _Flight, wanted: frozenset[str]) -> list[Part]:
         try:
             with self._one_at_a_time:
-                families = self._gather(wanted)
+                parts = self._gather(wanted)
         except BaseException as err:
             flight.set_exception(err)
             raise
         else:
-            flight.set_result(families)
-            return families
+            flight.set_result(parts)
+            return parts
         finally:
             with self._flights_lock:
                 del self._flights[wanted]
 
-    def _gather(self, wanted: frozenset[str]) -> list[MetricFamily]:
-        chosen = [self._collectors[name] for name in sorted(wanted)]
-        outcomes = self._runner.run({one.name: partial(_collect, one) for one in chosen})
-        families = [family for name in outcomes for family in self._judge(name, outcomes[name])]
-        return sorted([*families, *_about(outcomes), self._invalid_values()], key=_by_name)
+    def _gather(self, wanted: frozenset[str]) -> list[Part]:
+        outcomes = self._runner.run({name: partial(self._collect, name) for name in sorted(wanted)})
+        parts = [part for name in outcomes for part in self._judge(name, outcomes[name])]
+        about, _ = self._about.take(self._told(outcomes))
+        return [*parts, about]
 
-    def _judge(self, name: str, outcome: Outcome[_Found]) -> list[MetricFamily]:
+    def _collect(self, name: str) -> _Judged:
+        return self._blocks[name].take(self._collectors[name].collect())
+
+    def _owns(self, collector: str, family: str) -> bool:
+        return self._owners.setdefault(family, collector) == collector
+
+    def _judge(self, name: str, outcome: Outcome[_Judged]) -> Iterator[Part]:
         self._tell(name, outcome.error)
         if outcome.value is None:
-            return []
-        if outcome.value.dropped:
-            if not self._invalid[name]:
-                log.warning("collector %s: dropped %s", name, outcome.value.dropped[0])
-            self._invalid[name] += len(outcome.value.dropped)
-        return outcome.value.families
+            return
+        part, dropped = outcome.value
+        for one in dropped:
+            if not self._invalid[name, one.reason]:
+                log.warning("collector %s: dropped %s", name, one)
+            self._invalid[name, one.reason] += 1
+        yield part
 
     def _tell(self, name: str, error: Exception | None) -> None:
         """Logs a failure when it is new, and its end."""
@@ -110,34 +128,14 @@ class Registry:
         trace = None if isinstance(error, (OSError, OverdueError)) else error
         log.warning("collector %s failed: %s", name, text, exc_info=trace)
 
-    def _invalid_values(self) -> MetricFamily:
-        family = counter(
-            "fleetpulse_exporter_invalid_values_total",
-            "Values dropped because they cannot be true: not finite, negative, above the whole.",
-        )
-        for name in self._collectors:
-            family.add(self._invalid[name], collector=name)
-        return family
-
-
-def _collect(collector: Collector) -> _Found:
-    return _Found(*validated(collector.collect()))
+    def _told(self, outcomes: dict[str, Outcome[_Judged]]) -> Iterator[Found]:
+        yield _DURATION, {(name,): outcome.seconds for name, outcome in outcomes.items()}
+        yield _SUCCESS, {(name,): int(outcome.error is None) for name, outcome in outcomes.items()}
+        invalid: Rows = dict(self._invalid)
+        yield _INVALID, invalid
 
 
 def _reason(error: Exception) -> str:
     if isinstance(error, OverdueError):
         return "it is stuck and left out until it comes back"
     return f"{type(error).__name__}: {error}"
-
-
-def _about(outcomes: dict[str, Outcome[_Found]]) -> list[MetricFamily]:
-    duration = gauge("node_scrape_collector_duration_seconds", "Duration of a collector's run.")
-    success = gauge("node_scrape_collector_success", "Whether a collector succeeded.")
-    for name, outcome in outcomes.items():
-        duration.add(outcome.seconds, collector=name)
-        success.add(outcome.error is None, collector=name)
-    return [duration, success]
-
-
-def _by_name(family: MetricFamily) -> str:
-    return family.name

@@ -2,13 +2,15 @@
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from fleetpulse.model import MetricFamily
+from exporter.families import Found
 
 _CHUNK = 16 << 10
+_SYS_PAGE = 4096  # an attribute of /sys is told in one piece of at most a page
+# Files that one process keeps open between pages, at the most, whatever the host has.
+_KEPT_IN_ALL = 400
 
 
 class NoDataError(Exception):
@@ -22,50 +24,153 @@ class Collector(Protocol):
     def name(self) -> str:
         """As in `collect[]=` and in the label of node_scrape_collector_success."""
 
-    def collect(self) -> Iterable[MetricFamily]:
+    def collect(self) -> Iterable[Found]:
         """Reads the host. Raises whatever goes wrong; called by one thread at a time."""
 
 
-@dataclass(frozen=True, slots=True)
 class Host:
-    """Where a host's /proc, /sys and file tree are; not at / inside a container."""
+    """Where a host's /proc, /sys and file tree are; not at / inside a container.
 
-    procfs: Path = Path("/proc")
-    sysfs: Path = Path("/sys")
-    rootfs: Path = Path("/")
+    Files of /proc and /sys stay open from page to page, since to open and close them costs many
+    times what reading does. Not for two threads: a collector has a host of its own.
+    """
+
+    def __init__(
+        self,
+        procfs: str | Path = "/proc",
+        sysfs: str | Path = "/sys",
+        rootfs: str | Path = "/",
+        *,
+        udev_data: str | Path = "/run/udev/data",
+    ) -> None:
+        self.procfs, self.sysfs, self.udev_data = str(procfs), str(sysfs), str(udev_data)
+        self.rootfs = str(rootfs).rstrip("/")
+        self._proc, self._sys = Files(self.procfs), Files(self.sysfs, _SYS_PAGE)
 
     def proc(self, path: str) -> bytes:
         """A file below /proc, whole. OSError where there is none."""
-        return read(f"{self.procfs}/{path}")
+        return self._proc.read(path)
 
     def sys(self, path: str) -> bytes:
-        return read(f"{self.sysfs}/{path}")
+        return self._sys.read(path)
+
+    def proc_or_none(self, path: str) -> bytes | None:
+        """None where the kernel has no such file or will not tell."""
+        try:
+            return self._proc.read(path)
+        except OSError:
+            return None
+
+    def sys_or_none(self, path: str) -> bytes | None:
+        """None as well for what cannot be read now; as the speed of a link that is down."""
+        try:
+            return self._sys.read(path)
+        except OSError:
+            return None
+
+    def list_proc(self, path: str) -> list[str]:
+        return listed(f"{self.procfs}/{path}")
+
+    def list_sys(self, path: str) -> list[str]:
+        """Names in a folder below /sys, sorted; none where there is no such folder."""
+        return listed(f"{self.sysfs}/{path}")
 
     def root(self, path: str) -> str:
         """A path of the host as this process reaches it."""
-        return path if self.rootfs == Path("/") else f"{self.rootfs}{path}"
+        return f"{self.rootfs}{path}" or "/"
+
+
+class Files:
+    """Small files below a folder, read again and again.
+
+    Only of a kernel's file system are they kept open: there, the path goes on to mean the same
+    file, and reading at 0 makes it tell the present. A device that left answers with an error.
+    """
+
+    kept_in_all = 0
+
+    def __init__(self, folder: str, enough: int = 0) -> None:
+        self._folder, self._enough = folder, enough
+        self._open: dict[str, int] = {}
+        self._keeps: bool | None = None  # not known before the first read
+
+    def read(self, path: str) -> bytes:
+        """The file, whole. OSError where there is none or the kernel will not tell."""
+        descriptor = self._open.get(path)
+        if descriptor is not None:
+            try:
+                return _whole(descriptor, self._enough)
+            except OSError:
+                self._forget(path)  # its device may be another one by now: open it anew
+        descriptor = os.open(f"{self._folder}/{path}", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            content = _whole(descriptor, self._enough)
+        except OSError:
+            os.close(descriptor)
+            raise
+        if not self._keep(path, descriptor):
+            os.close(descriptor)
+        return content
+
+    def _keep(self, path: str, descriptor: int) -> bool:
+        if self._keeps is None:
+            self._keeps = os.path.ismount(self._folder)
+        if not self._keeps:
+            return False
+        if Files.kept_in_all >= _KEPT_IN_ALL:
+            # Devices come and go: what is open may be of those that went.
+            self.close()
+            if Files.kept_in_all >= _KEPT_IN_ALL:
+                return False
+        self._open[path] = descriptor
+        Files.kept_in_all += 1
+        return True
+
+    def _forget(self, path: str) -> None:
+        os.close(self._open.pop(path))
+        Files.kept_in_all -= 1
+
+    def close(self) -> None:
+        for path in list(self._open):
+            self._forget(path)
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def _whole(descriptor: int, enough: int = 0) -> bytes:
+    """All of a file. A first reading that is shorter than enough is known to be all."""
+    content = os.pread(descriptor, _CHUNK, 0)
+    if len(content) < enough:
+        return content
+    # Files of /proc come in pieces that end with a record, of whatever length, before the last.
+    while more := os.pread(descriptor, _CHUNK, len(content)):
+        content += more
+    return content
 
 
 def read(path: str) -> bytes:
-    # By system calls, since there are a hundred small files in a page: half of open()'s CPU.
+    """Any other file, whole. OSError where there is none."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        content = os.read(descriptor, _CHUNK)
-        if not content:
-            return content
-        while more := os.read(descriptor, _CHUNK):  # the kernel may give a page at a time
-            content += more
-        return content
+        return _whole(descriptor)
     finally:
         os.close(descriptor)
 
 
 def read_optional(path: str) -> bytes | None:
-    """None where the kernel has no such file or will not tell; as of a link that is down."""
     try:
         return read(path)
     except OSError:
         return None
+
+
+def listed(path: str) -> list[str]:
+    """Names in a folder, sorted; none where there is no such folder."""
+    try:
+        return sorted(os.listdir(path))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def text(raw: bytes) -> str:
@@ -76,7 +181,3 @@ def text(raw: bytes) -> str:
 def integer(raw: bytes) -> int:
     """A number as the kernel writes it: decimal, or hexadecimal after 0x."""
     return int(raw, 0 if raw[:2] == b"0x" else 10)
-
-
-def children(path: str) -> list[str]:
-    return sorted(os.listdir(path))

@@ -1,0 +1,197 @@
+"""One collector's part of the page: takes what it found, drops what cannot be true."""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from operator import gt, itemgetter, lt
+from typing import Any
+
+from exporter.families import Family, Found
+from exporter.page import Key, Part, Shape
+
+NOT_FINITE, TOO_SMALL, TOO_LARGE = "not_finite", "below_range", "above_range"
+ABOVE_WHOLE, BACKWARDS, TAKEN = "above_whole", "went_backwards", "name_taken"
+
+# A counter that falls below this part of itself was reset; one that falls less slipped back.
+_RESET = 0.5
+
+Series = tuple[Family, Key]
+Values = Sequence[float]
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """A value that was left out or, of a counter that slipped back, replaced by its last."""
+
+    family: Family
+    key: Key
+    value: float
+    reason: str
+
+    def __str__(self) -> str:
+        pairs = zip(self.family.labels, self.key, strict=True)
+        inner = ",".join(f'{name}="{value}"' for name, value in pairs)
+        series = f"{self.family.name}{{{inner}}}" if inner else self.family.name
+        return f"{series} {self.value:g}: {self.reason}"
+
+
+class Block:
+    """Makes a Part of what the collector found, turn by turn; by one thread at a time.
+
+    Whether all is well is asked of all values at once, in a few passes; only where it is not is
+    each looked at. A counter that slips back a little keeps its last value: to PromQL one that
+    falls has been reset, and all it ever counted would be added to a rate. One that falls below
+    half of itself has been reset at its source, and is told as it is.
+
+    owns: whether a family's name is this collector's to tell.
+    """
+
+    def __init__(self, owns: Callable[[str], bool] = lambda _name: True) -> None:
+        self._owns = owns
+        self._checks = _Checks(Shape(()), {}, self._owns)
+        self._sifted = Shape(())
+
+    def take(self, found: Iterable[Found]) -> tuple[Part, list[Dropped]]:
+        """ValueError where a collector tells a family twice or with wrong labels."""
+        slots, values = _flat(found)
+        if slots != self._checks.shape.slots:
+            self._checks = _Checks(Shape(slots), self._checks.counts(), self._owns)
+        checks = self._checks
+        if not checks.doubts(values):
+            checks.keep(values)
+            return Part(checks.shape, tuple(values)), []
+        good, dropped = checks.sift(values)
+        return self._part_of(good), dropped
+
+    def _part_of(self, good: Mapping[Series, float]) -> Part:
+        slots = list(_slots(good))
+        if slots != self._sifted.slots:
+            self._sifted = Shape(slots)
+        return Part(self._sifted, tuple(good.values()))
+
+
+def _flat(found: Iterable[Found]) -> tuple[list[Family | Key], list[float]]:
+    slots: list[Family | Key] = []
+    values: list[float] = []
+    for family, rows in found:
+        slots.append(family)
+        if isinstance(rows, dict):
+            slots.extend(rows)
+            values.extend(rows.values())
+        else:
+            slots.append(())
+            values.append(rows)
+    return slots, values
+
+
+def _slots(series: Iterable[Series]) -> Iterator[Family | Key]:
+    above = None
+    for family, key in series:
+        if family is not above:
+            above = family
+            yield family
+        yield key
+
+
+class _Checks:
+    """What is known of the values of one shape, in their order."""
+
+    def __init__(
+        self, shape: Shape, counts: Mapping[Series, float], owns: Callable[[str], bool]
+    ) -> None:
+        self.shape = shape
+        _refuse_doubled(shape)
+        series = shape.series
+        self._foreign = {family for family in shape.families() if not owns(family.name)}
+        counters = [i for i, (family, _) in enumerate(series) if _counts(family)]
+        bounded = [i for i, (family, _) in enumerate(series) if _is_bounded(family)]
+        capped = [i for i, (family, _) in enumerate(series) if family.most < math.inf]
+        self._counters = [series[i] for i in counters]
+        self._pick_floored = _picker([*counters, *bounded])
+        self._leasts = tuple(series[i][0].least for i in bounded)
+        self._floors = (*(counts.get(one, 0.0) for one in self._counters), *self._leasts)
+        self._pick_capped = _picker(capped)
+        self._caps = [series[i][0].most for i in capped]
+        self._parts = list(_parts(series))
+
+    def doubts(self, values: Values) -> bool:
+        """Whether any value may be wrong."""
+        return (
+            not math.isfinite(sum(values))
+            or any(map(lt, self._pick_floored(values), self._floors))
+            or any(map(gt, self._pick_capped(values), self._caps))
+            or any(values[part] > values[whole] for part, whole in self._parts)
+            or bool(self._foreign)
+        )
+
+    def keep(self, values: Values) -> None:
+        """Takes values that are not in doubt as what counters must not fall below."""
+        self._floors = self._pick_floored(values)[: len(self._counters)] + self._leasts
+
+    def counts(self) -> dict[Series, float]:
+        """What the counters stood at last."""
+        return dict(zip(self._counters, self._floors, strict=False))
+
+    def sift(self, values: Values) -> tuple[dict[Series, float], list[Dropped]]:
+        found = dict(zip(self.shape.series, values, strict=True))
+        last, good, dropped = self.counts(), dict[Series, float](), list[Dropped]()
+        for one, value in found.items():
+            reason = self._reason(one, value, found, last)
+            if reason is None:
+                good[one] = value
+                continue
+            dropped.append(Dropped(*one, value, reason))
+            if reason == BACKWARDS:
+                good[one] = last[one]
+        last.update((one, good[one]) for one in self._counters if one in good)
+        self._floors = (*(last[one] for one in self._counters), *self._leasts)
+        return good, dropped
+
+    def _reason(
+        self, one: Series, value: float, found: Mapping[Series, float], last: Mapping[Series, float]
+    ) -> str | None:
+        """Why the value cannot be true, or None."""
+        family, key = one
+        before = last.get(one, 0.0)
+        if family in self._foreign:
+            return TAKEN
+        if not math.isfinite(value):
+            return NOT_FINITE
+        if value < family.least:
+            return TOO_SMALL
+        if value > family.most:
+            return TOO_LARGE
+        if family.whole is not None and value > found.get((family.whole, key), math.inf):
+            return ABOVE_WHOLE
+        return BACKWARDS if before * _RESET <= value < before else None
+
+
+def _counts(family: Family) -> bool:
+    return family.type == "counter" and not family.guarded
+
+
+def _is_bounded(family: Family) -> bool:
+    return family.least > -math.inf and not _counts(family)
+
+
+def _parts(series: Sequence[Series]) -> Iterator[tuple[int, int]]:
+    """Places of a part and of its whole."""
+    places = {one: place for place, one in enumerate(series)}
+    for place, (family, key) in enumerate(series):
+        if family.whole is not None and (family.whole, key) in places:
+            yield place, places[family.whole, key]
+
+
+def _picker(places: Sequence[int]) -> Callable[[Values], tuple[float, ...]]:
+    """What stands at these places, always as a tuple."""
+    if len(places) > 1:
+        picked: Any = itemgetter(*places)
+        return picked  # type: ignore[no-any-return]
+    return lambda values: tuple(values[place] for place in places)
+
+
+def _refuse_doubled(shape: Shape) -> None:
+    names = [family.name for family in shape.families()]
+    if len(set(names)) < len(names):
+        twice = sorted({name for name in names if names.count(name) > 1})
+        raise ValueError(f"told twice: {', '.join(twice)}")
