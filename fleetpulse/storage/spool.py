@@ -24,8 +24,8 @@ T = TypeVar("T")
 
 # Tells a spool from any other SQLite file that somebody might point us at ("FPSP").
 _APPLICATION_ID = 0x46505350
-# Version 0 had the items alone. One that knows no other can still work on a file of version 1:
-# what it puts counts as put when the file is next opened, what it takes is forgotten by the trigger.
+# Version 0 had the items alone. A program that knows no other can still work on this file: what it
+# puts counts as put when we open the file again, and what it takes away is gone by the trigger.
 _VERSION = 1
 _SCHEMA = (
     """CREATE TABLE IF NOT EXISTS items (
