@@ -14,7 +14,11 @@ from requests.auth import AuthBase
 
 from exporter.answer import Answer, Verdict, judge
 from fleetpulse.errors import StartError
+<<<<<<< HEAD
 from fleetpulse.service import Stamp, stamp
+=======
+from fleetpulse.yamldoc import read_secret
+>>>>>>> main
 
 log = logging.getLogger(__name__)
 

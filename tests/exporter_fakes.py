@@ -3,11 +3,12 @@
 import os
 import time
 from collections import namedtuple
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 
+from exporter.block import Block
 from exporter.collectors.base import Collector, Host
 from exporter.collectors.cpu import CpuCollector
 from exporter.collectors.filesystem import FilesystemCollector
@@ -18,8 +19,9 @@ from exporter.collectors.time import TimeCollector
 from exporter.collectors.timex import Timex, TimexCollector
 from exporter.collectors.uname import UnameCollector
 from exporter.config import ExporterConfig
+from exporter.families import Found
+from exporter.page import TEXT
 from exporter.post import Answer, Verdict
-from fleetpulse.model import MetricFamily
 
 DATA = Path(__file__).parent / "data" / "exporter"
 HOST = Host(DATA / "host/proc", DATA / "host/sys", DATA / "host/root")
@@ -78,10 +80,10 @@ class FakeCollector:
     """Does what it is told; calls counts the runs that were started."""
 
     name: str
-    work: Callable[[], Iterable[MetricFamily]]
+    work: Callable[[], Iterable[Found]]
     calls: int = 0
 
-    def collect(self) -> Iterable[MetricFamily]:
+    def collect(self) -> Iterable[Found]:
         self.calls += 1
         return self.work()
 
@@ -98,11 +100,14 @@ class FakePost:
         return self.answers.pop(0) if self.answers else Answer(Verdict.SENT)
 
 
-def values(families: Sequence[MetricFamily]) -> dict[str, float]:
-    """`name{a="b"}` → value, as on a page."""
-    found = {}
-    for family in families:
-        for sample in family.samples:
-            inner = ",".join(f'{name}="{value}"' for name, value in sample.labels.items())
-            found[f"{family.name}{{{inner}}}" if inner else family.name] = sample.value
-    return found
+def samples(text: str) -> dict[str, float]:
+    """`name{a="b"}` → value, of a page in the text format."""
+    lines = (line for line in text.splitlines() if line and not line.startswith("#"))
+    return {series: float(value) for series, _, value in (line.rpartition(" ") for line in lines)}
+
+
+def page_of(found: Iterable[Found]) -> dict[str, float]:
+    """What a collector found, as on a page. None of it may have been dropped."""
+    part, dropped = Block().take(found)
+    assert not dropped, [str(one) for one in dropped]
+    return samples(part.text(TEXT))
