@@ -14,11 +14,8 @@ from requests.auth import AuthBase
 
 from exporter.answer import Answer, Verdict, judge
 from fleetpulse.errors import StartError
-<<<<<<< HEAD
 from fleetpulse.service import Stamp, stamp
-=======
 from fleetpulse.yamldoc import read_secret
->>>>>>> main
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +26,6 @@ _HEADERS = {
     "Accept-Encoding": "identity",  # an answer that cannot swell when it is read
 }
 _MOST_OF_AN_ANSWER = 64 << 10  # bytes read of a response
-_MOST_OF_A_KEY = 4096
 _OTHERS_READ = 0o004
 
 
@@ -98,14 +94,10 @@ class KeyFile:
     def read(self) -> str:
         """StartError, without the content, where there is no usable key."""
         try:
-            with self._path.open("rb") as stream:
-                raw, mode = stream.read(_MOST_OF_A_KEY), self._path.stat().st_mode
-        except OSError as err:
-            raise StartError(
-                f"{self._path}: cannot read the key: {err.strerror}; "
-                f"write a key of scope push there, readable for this user"
-            ) from err
-        key = raw.decode(errors="replace").strip()
+            key, mode = read_secret(None, self._path) or "", self._path.stat().st_mode
+        except (StartError, OSError) as err:
+            mend = "write a key of scope push there, readable for this user alone"
+            raise StartError(f"{err}; {mend}") from err
         if not key or not key.isascii() or not key.isprintable() or " " in key:
             raise StartError(f"{self._path}: holds no key; write the key alone, in one line")
         if not self._warned and mode & _OTHERS_READ:
@@ -138,8 +130,8 @@ def reason(err: BaseException) -> str:
     if isinstance(err, socket.gaierror):
         return f"the host's name is not found ({err.strerror}); is it right, does DNS answer?"
     if isinstance(err, ssl.SSLCertVerificationError):
-        why = err.verify_message
+        why = getattr(err, "verify_message", err)
         return f"its certificate is not trusted ({why}); name its authority in push.ca_file"
     if isinstance(err, ssl.SSLError):
-        return f"TLS failed ({err.reason}); does it speak https on that port?"
+        return f"TLS failed ({err}); does it speak https on that port?"
     return f"{type(err).__name__}: {err}"[:300]

@@ -23,21 +23,10 @@ from fleetpulse.storage.spool import Spool
 
 log = logging.getLogger(__name__)
 
-SPOOL_PAGES = 1000
-_SPOOL_BYTES = 100 << 20
-_SPOOL_AGE = 7 * 86400.0  # seconds; the API takes nothing older by default (api.push.max_age)
-
 # Seconds within which a page is made again, at least, and within which an attempt to send has ended
 # one way or the other: time-outs count anew for each address of a name and each piece of an answer.
 _MAKER_PATIENCE, _SENDER_PATIENCE = 30.0, 300.0
 _AFTER_A_FAULT = 30.0
-
-
-def push_spool(folder: Path, pages: int = SPOOL_PAGES) -> Spool:
-    """The spool of push mode. StartError as of Spool."""
-    return Spool(
-        folder / "push.spool", max_items=pages, max_bytes=_SPOOL_BYTES, max_age=_SPOOL_AGE
-    )
 
 
 class Pusher:
@@ -60,11 +49,11 @@ class Pusher:
         self._render, self._open_spool, self._interval = render, open_spool, interval
         self._now, self._steady = now, steady
         self.stats = PushStats()
-        self._sending = Sender(
+        self.sender = Sender(
             post, self.stats, refused_path, now=now, steady=steady, backoff=backoff
         )
         self._maker = Periodic("push-make", self.make, interval)
-        self._sender = threading.Thread(target=self._send_loop, name="push-send", daemon=True)
+        self._thread = threading.Thread(target=self._send_loop, name="push-send", daemon=True)
         self._wake, self._stopping = threading.Event(), threading.Event()
         self._spool: Spool | None = None
         self._unkept, self._dropping = News(steady), News(steady)
@@ -74,7 +63,7 @@ class Pusher:
     @property
     def trouble(self) -> str:
         """Why pages wait, or an empty string."""
-        return self._sending.trouble
+        return self.sender.trouble
 
     @property
     def waiting(self) -> int:
@@ -85,7 +74,7 @@ class Pusher:
 
         An API that is away, or a disk that is full, is no fault that a restart could mend.
         """
-        now, since = self._steady(), self._sending.sending_since
+        now, since = self._steady(), self.sender.sending_since
         late = self._made_at is not None and now - self._made_at > max(
             3 * self._interval, _MAKER_PATIENCE
         )
@@ -99,7 +88,7 @@ class Pusher:
     def start(self) -> None:
         self.open()
         self._made_at = self._steady()
-        self._sender.start()
+        self._thread.start()
         self._maker.start()
 
     def stop(self) -> None:
@@ -108,8 +97,8 @@ class Pusher:
         self._wake.set()
         end = time.monotonic() + STOP_DEADLINE
         self._maker.stop()
-        if self._sender.is_alive():
-            self._sender.join(max(0.1, end - time.monotonic()))
+        if self._thread.is_alive():
+            self._thread.join(max(0.1, end - time.monotonic()))
         if self._spool is not None:
             self._spool.close()
 
@@ -132,7 +121,7 @@ class Pusher:
 
     def turn(self, goes_on: Callable[[], bool] | None = None) -> Pause | None:
         """Sends what is there. How long to wait then; None when nothing is left."""
-        return self._sending.turn(self._queue(), goes_on or self._goes_on)
+        return self.sender.turn(self._queue(), goes_on or self._goes_on)
 
     def families(self) -> Iterator[Found]:
         """The pusher's own metrics."""
@@ -163,7 +152,7 @@ class Pusher:
             if pause is None:
                 self._wake.wait()
             else:
-                self._sending.rest(pause, self._stopping.wait)
+                self.sender.rest(pause, self._stopping.wait)
 
     def _queue(self) -> Spool:
         if self._spool is None:

@@ -31,7 +31,8 @@ _LAST_STATUS = gauge(
     "fleetpulse_push_last_http_status", "HTTP status of the last attempt; 0 if no answer came."
 )
 _BACKOFF = gauge(
-    "fleetpulse_push_backoff_seconds", "How long the sender waits after a failure; 0 if it does not."
+    "fleetpulse_push_backoff_seconds",
+    "How long the sender waits after a failure; 0 if it does not.",
 )
 _PAGES = gauge("fleetpulse_push_spool_pages", "Pages that wait on disk.")
 _BYTES = gauge("fleetpulse_push_spool_bytes", "Bytes of the pages that wait on disk.")

@@ -34,7 +34,9 @@ class SystemdNotify:
         *,
         healthy: Callable[[], bool] = lambda: True,
         monotonic_ns: Callable[[], int] = time.monotonic_ns,
+        send_timeout: float = _SEND_TIMEOUT,
     ) -> None:
+        self._send_timeout = send_timeout
         self._address, self._healthy, self._monotonic_ns = address, healthy, monotonic_ns
         self._failed = self._silent = False  # as was logged last
         self._alive: Periodic | None = None
@@ -91,7 +93,7 @@ class SystemdNotify:
             return
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-                sender.settimeout(_SEND_TIMEOUT)
+                sender.settimeout(self._send_timeout)
                 sender.sendto("\n".join(lines).encode(), socket_address(self._address))
         except (OSError, ValueError) as err:
             if not self._failed:
