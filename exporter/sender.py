@@ -117,7 +117,7 @@ class Sender:
         if answer.paced and self._put_offs == 1:
             return
         if self._trouble.is_news(answer.text):
-            log.warning("%d pages wait on disk: %s", waiting, answer.text)
+            log.warning("pages wait on disk (%d): %s", waiting, answer.text)
 
     def _settle(self, payload: bytes, answer: Answer, waiting: int) -> None:
         """Of a page that is off the spool: the API took it, or refused it for good."""

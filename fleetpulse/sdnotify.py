@@ -16,7 +16,8 @@ from fleetpulse.service import Periodic
 log = logging.getLogger(__name__)
 
 _SEND_TIMEOUT = 1.0  # seconds; systemd may be busy, and that must not hold a service
-_VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
+# What systemd sets for the process that it started, and for none of that one's children.
+VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 
 
 class SystemdNotify:
@@ -51,7 +52,7 @@ class SystemdNotify:
 
         For they are not meant for child processes, which would speak for this one.
         """
-        found = {name: environ.pop(name, "") for name in _VARIABLES}
+        found = {name: environ.pop(name, "") for name in VARIABLES}
         watchdog = watchdog_seconds(found["WATCHDOG_USEC"], found["WATCHDOG_PID"], os.getpid())
         return cls(found["NOTIFY_SOCKET"], watchdog, healthy=healthy)
 
