@@ -8,7 +8,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Self
 
 from fleetpulse.service import Periodic
@@ -16,8 +16,7 @@ from fleetpulse.service import Periodic
 log = logging.getLogger(__name__)
 
 _SEND_TIMEOUT = 1.0  # seconds; systemd may be busy, and that must not hold a service
-# What systemd sets for the process that it started, and for none of that one's children.
-VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
+_VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 
 
 class SystemdNotify:
@@ -52,7 +51,7 @@ class SystemdNotify:
 
         For they are not meant for child processes, which would speak for this one.
         """
-        found = {name: environ.pop(name, "") for name in VARIABLES}
+        found = {name: environ.pop(name, "") for name in _VARIABLES}
         watchdog = watchdog_seconds(found["WATCHDOG_USEC"], found["WATCHDOG_PID"], os.getpid())
         return cls(found["NOTIFY_SOCKET"], watchdog, healthy=healthy)
 
@@ -100,6 +99,11 @@ class SystemdNotify:
             if not self._failed:
                 log.warning("NOTIFY_SOCKET=%s: systemd cannot be told: %s", self._address, err)
             self._failed = True
+
+
+def for_children(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment without what the manager set for this process alone."""
+    return {name: value for name, value in environ.items() if name not in _VARIABLES}
 
 
 def socket_address(name: str) -> str:

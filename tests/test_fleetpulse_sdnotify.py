@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fleetpulse.sdnotify import SystemdNotify, socket_address, watchdog_seconds
+from fleetpulse.sdnotify import SystemdNotify, for_children, socket_address, watchdog_seconds
 from tests.support import ROOT
 
 
@@ -106,6 +106,7 @@ def test_without_a_watchdog_nothing_follows(manager: Manager) -> None:
 
 def test_the_variables_are_taken_away_from_children(manager: Manager) -> None:
     environ = {"NOTIFY_SOCKET": manager.name, "WATCHDOG_USEC": "30000000", "HOME": "/"}
+    assert for_children(environ) == {"HOME": "/"}
     SystemdNotify.taken_from(environ).stopping()
     assert environ == {"HOME": "/"}
     assert manager.read() == {"STOPPING": "1"}
