@@ -6,7 +6,6 @@ from collections import namedtuple
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 
 from exporter.answer import Answer, Verdict
 from exporter.block import Block
@@ -22,20 +21,12 @@ from exporter.collectors.uname import UnameCollector
 from exporter.config import ExporterConfig
 from exporter.families import Found
 from exporter.page import TEXT
+from tests.statvfs_fakes import World, statvfs
 
 DATA = Path(__file__).parent / "data" / "exporter"
 HOST = Host(DATA / "host/proc", DATA / "host/sys", DATA / "host/root")
 
 CpuTimes = namedtuple("CpuTimes", "user nice system idle iowait irq softirq steal guest guest_nice")
-
-
-def statvfs(path: str) -> SimpleNamespace:
-    """A file system of 1,000 blocks; the network's server is gone."""
-    if path.endswith("/srv/nas"):
-        raise OSError(5, "Input/output error")
-    return SimpleNamespace(
-        f_frsize=4096, f_blocks=1000, f_bfree=400, f_bavail=350, f_files=500, f_ffree=123
-    )
 
 
 def uname() -> os.uname_result:
@@ -59,8 +50,8 @@ def collectors(config: ExporterConfig) -> list[Collector]:
         HOST,
         config.filesystem.mount_points_exclude,
         config.filesystem.fs_types_exclude,
-        config.filesystem.mount_timeout,
-        statvfs,
+        local=statvfs,
+        asker=World().asker(),
     )
     rows = [CpuTimes(*range(10, 20)), CpuTimes(*(0.25 * n for n in range(10)))]
     faked: dict[str, Collector] = {
