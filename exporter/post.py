@@ -131,7 +131,8 @@ def reason(err: BaseException) -> str:
         return f"the host's name is not found ({err.strerror}); is it right, does DNS answer?"
     if isinstance(err, ssl.SSLCertVerificationError):
         why = getattr(err, "verify_message", err)
-        return f"its certificate is not trusted ({why}); name its authority in push.ca_file"
+        mend = "push.url must be the name it is for, push.ca_file may hold its authority"
+        return f"its certificate is not trusted ({why}); {mend}"
     if isinstance(err, ssl.SSLError):
         return f"TLS failed ({err}); does it speak https on that port?"
     return f"{type(err).__name__}: {err}"[:300]

@@ -191,8 +191,8 @@ REASONS = [
     ),
     pytest.param(ConnectionRefusedError(111, "no"), "the connection was refused", id="refused"),
     pytest.param(
-        untrusted(), "its certificate is not trusted (self-signed certificate); name its authority "
-        "in push.ca_file", id="a certificate of a stranger",
+        untrusted(), "its certificate is not trusted (self-signed certificate); push.url must be "
+        "the name it is for, push.ca_file may hold its authority", id="a certificate of a stranger",
     ),
     pytest.param(ssl.SSLError(1, "[SSL] wrong version"), "TLS failed", id="no TLS there"),
     pytest.param(OSError(113, "No route to host"), "OSError: [Errno 113] No route", id="another"),
