@@ -30,7 +30,8 @@ from alertmanager_bridge.words import read_templates
 from fleetpulse.errors import ConfigError
 from fleetpulse.matchers import Matcher, MatchOp
 from fleetpulse.values import is_label_name
-from fleetpulse.yamlconf import Document, Duration, FilePath, KeyPath, Secret, read_text, validate
+from fleetpulse.yamlconf import Duration, FilePath, Secret, validate
+from fleetpulse.yamldoc import Document, KeyPath, read_text
 
 
 def _matcher_line(text: str) -> str:

@@ -13,7 +13,7 @@ from alertmanager_bridge.template_values import Data, template_data
 from fleetpulse.errors import ConfigError
 from fleetpulse.gotemplate.nodes import TemplateError
 from fleetpulse.gotemplate.values import SafeHtml
-from fleetpulse.yamlconf import read_text
+from fleetpulse.yamldoc import read_text
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ import urllib3
 from requests.auth import AuthBase
 
 from fleetpulse.errors import StartError
-from fleetpulse.yamlconf import read_secret
+from fleetpulse.yamldoc import read_secret
 
 log = logging.getLogger(__name__)
 

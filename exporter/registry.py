@@ -77,6 +77,14 @@ class Registry:
             self.joined += under_way is not None
         return under_way.result() if under_way else self._lead(flight, wanted)
 
+    def close(self) -> None:
+        """Lets collectors go that hold something, as processes of their own."""
+        self._runner.close()
+        for collector in self._collectors.values():
+            close = getattr(collector, "close", None)
+            if close is not None:
+                close()
+
     def _lead(self, flight: _Flight, wanted: frozenset[str]) -> list[Part]:
         try:
             with self._one_at_a_time:

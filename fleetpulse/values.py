@@ -5,6 +5,7 @@ Every parser raises ValueError with a message that says what would be right.
 
 import ipaddress
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 # Prometheus' duration: units in falling order, each at most once, whole numbers.
@@ -62,6 +63,53 @@ def parse_size(text: str) -> int:
     return int(float(amount) * 1024 ** _SIZE_POWER[unit.upper()])
 
 
+# What YAML makes of a value, read as the kind that is wanted.
+
+
+def text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f'{value!r} is no text; write it in quotes, as in "{value}"')
+    return value
+
+
+def switch(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"{value!r} is neither true nor false")
+    return value
+
+
+def whole(value: object) -> int:
+    """An integer from 0 up."""
+    if isinstance(value, bool) or not str(value).isdecimal():
+        raise ValueError(f"{value!r} is no whole number from 0 up")
+    return int(str(value))
+
+
+def one_of(*choices: str) -> Callable[[object], str]:
+    def read(value: object) -> str:
+        if value not in choices:
+            raise ValueError(f"{value!r} is none of {', '.join(choices)}")
+        return str(value)
+
+    return read
+
+
+def duration(value: object) -> float:
+    """Seconds: a text with a unit, or 0."""
+    if isinstance(value, str):
+        return parse_duration(value)
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and value == 0:
+        return 0.0
+    raise ValueError(f"{value!r} has no unit; write for example 10s, 5m or 1h30m")
+
+
+def size(value: object) -> int:
+    """Bytes: a text, or a number without a unit."""
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        raise ValueError(f"{value!r} is no size; write for example 512KB, 50MB or 1GB")
+    return parse_size(str(value))
+
+
 def is_metric_name(text: str) -> bool:
     return _METRIC_NAME.fullmatch(text) is not None
 
@@ -115,3 +163,8 @@ def parse_listen_address(text: str) -> ListenAddress:
     if not colon or not port.isdigit() or int(port) > 65535:
         raise ValueError(f"{text!r} is no listen address; write HOST:PORT, as in 127.0.0.1:9100")
     return ListenAddress(host or "0.0.0.0", int(port))  # noqa: S104 - asked for by leaving it out
+
+
+def listen_address(value: object) -> ListenAddress:
+    """As parse_listen_address, of what YAML makes of it."""
+    return value if isinstance(value, ListenAddress) else parse_listen_address(str(value))

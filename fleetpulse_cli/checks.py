@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from fleetpulse.errors import ConfigError
-from fleetpulse.yamlconf import Document, load_model, read_text
+from fleetpulse.yamlconf import load_model
+from fleetpulse.yamldoc import Document, read_text
 from fleetpulse_cli.settings import SECTIONS, root_model
 
 Check = Callable[[Path], Sequence[str]]

@@ -84,7 +84,7 @@ def _run_check(options: argparse.Namespace) -> int:
 
 
 def _run_query(options: argparse.Namespace) -> int:
-    from fleetpulse.yamlconf import read_secret
+    from fleetpulse.yamldoc import read_secret
     from fleetpulse_cli.query import QueryRefusedError, Question, ask, show
     from fleetpulse_cli.settings import Settings, find_file
 

@@ -13,7 +13,7 @@ from fleetpulse.gotemplate.nodes import TemplateError
 from fleetpulse.model import METRIC_NAME
 from fleetpulse.promql.syntax import parse, value_type
 from fleetpulse.values import is_label_name, is_metric_name
-from fleetpulse.yamlconf import Document
+from fleetpulse.yamldoc import Document
 from rules.templates import check
 
 Path = tuple[str | int, ...]

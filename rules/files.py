@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from fleetpulse.errors import ConfigError
-from fleetpulse.yamlconf import Document, Duration, Section, read_text, validate
+from fleetpulse.yamlconf import Duration, Section, validate
+from fleetpulse.yamldoc import Document, read_text
 from rules.checks import document_faults, line_of
 
 SHIPPED = Path(__file__).parent / "defaults"

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from fleetpulse.errors import StartError
-from fleetpulse.yamlconf import read_secret
+from fleetpulse.yamldoc import read_secret
 from scraper.config import ScrapeJob
 
 _KEEP = 10.0  # seconds for which a secret read from a file is taken as current

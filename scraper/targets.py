@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from fleetpulse.errors import ConfigError
 from fleetpulse.model import Labels
 from fleetpulse.values import format_duration, parse_duration
-from fleetpulse.yamlconf import Document, read_text
+from fleetpulse.yamldoc import Document, read_text
 from scraper.config import ScrapeJob, ScraperConfig, TargetGroup, address_faults, check_address
 from scraper.relabel import Rule, compile_rules, relabel
 

@@ -3,11 +3,11 @@
 import os
 import time
 from collections import namedtuple
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 
+from exporter.block import Block
 from exporter.collectors.base import Collector, Host
 from exporter.collectors.cpu import CpuCollector
 from exporter.collectors.filesystem import FilesystemCollector
@@ -18,22 +18,15 @@ from exporter.collectors.time import TimeCollector
 from exporter.collectors.timex import Timex, TimexCollector
 from exporter.collectors.uname import UnameCollector
 from exporter.config import ExporterConfig
+from exporter.families import Found
+from exporter.page import TEXT
 from exporter.post import Answer, Verdict
-from fleetpulse.model import MetricFamily
+from tests.statvfs_fakes import World, statvfs
 
 DATA = Path(__file__).parent / "data" / "exporter"
 HOST = Host(DATA / "host/proc", DATA / "host/sys", DATA / "host/root")
 
 CpuTimes = namedtuple("CpuTimes", "user nice system idle iowait irq softirq steal guest guest_nice")
-
-
-def statvfs(path: str) -> SimpleNamespace:
-    """A file system of 1,000 blocks; the network's server is gone."""
-    if path.endswith("/srv/nas"):
-        raise OSError(5, "Input/output error")
-    return SimpleNamespace(
-        f_frsize=4096, f_blocks=1000, f_bfree=400, f_bavail=350, f_files=500, f_ffree=123
-    )
 
 
 def uname() -> os.uname_result:
@@ -57,8 +50,8 @@ def collectors(config: ExporterConfig) -> list[Collector]:
         HOST,
         config.filesystem.mount_points_exclude,
         config.filesystem.fs_types_exclude,
-        config.filesystem.mount_timeout,
-        statvfs,
+        local=statvfs,
+        asker=World().asker(),
     )
     rows = [CpuTimes(*range(10, 20)), CpuTimes(*(0.25 * n for n in range(10)))]
     faked: dict[str, Collector] = {
@@ -78,10 +71,10 @@ class FakeCollector:
     """Does what it is told; calls counts the runs that were started."""
 
     name: str
-    work: Callable[[], Iterable[MetricFamily]]
+    work: Callable[[], Iterable[Found]]
     calls: int = 0
 
-    def collect(self) -> Iterable[MetricFamily]:
+    def collect(self) -> Iterable[Found]:
         self.calls += 1
         return self.work()
 
@@ -98,11 +91,14 @@ class FakePost:
         return self.answers.pop(0) if self.answers else Answer(Verdict.SENT)
 
 
-def values(families: Sequence[MetricFamily]) -> dict[str, float]:
-    """`name{a="b"}` → value, as on a page."""
-    found = {}
-    for family in families:
-        for sample in family.samples:
-            inner = ",".join(f'{name}="{value}"' for name, value in sample.labels.items())
-            found[f"{family.name}{{{inner}}}" if inner else family.name] = sample.value
-    return found
+def samples(text: str) -> dict[str, float]:
+    """`name{a="b"}` → value, of a page in the text format."""
+    lines = (line for line in text.splitlines() if line and not line.startswith("#"))
+    return {series: float(value) for series, _, value in (line.rpartition(" ") for line in lines)}
+
+
+def page_of(found: Iterable[Found]) -> dict[str, float]:
+    """What a collector found, as on a page. None of it may have been dropped."""
+    part, dropped = Block().take(found)
+    assert not dropped, [str(one) for one in dropped]
+    return samples(part.text(TEXT))

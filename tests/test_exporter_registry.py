@@ -8,23 +8,31 @@ from collections.abc import Iterable, Iterator
 import pytest
 
 from exporter.collectors.base import NoDataError
+from exporter.families import Found, counter, gauge
+from exporter.page import TEXT, Part, render
 from exporter.registry import Registry
-from fleetpulse.model import MetricFamily, counter, gauge
-from tests.exporter_fakes import FakeCollector, values
+from tests.exporter_fakes import FakeCollector, samples
 from tests.support import wait_for
 
 
-def good() -> list[MetricFamily]:
-    return [gauge("node_good", "h", 1)]
+GOOD, HALF, OTHER = (gauge(f"node_{name}", "h") for name in ("good", "half", "other"))
+
+
+def good() -> list[Found]:
+    return [(GOOD, 1)]
+
+
+def page_of(registry: Registry, names: list[str] | None = None) -> dict[str, float]:
+    return samples(render(registry.gather(names), TEXT).decode())
 
 
 def test_a_failure_is_on_the_page_and_the_others_too() -> None:
-    def bad() -> Iterator[MetricFamily]:
-        yield gauge("node_half", "h", 1)
+    def bad() -> Iterator[Found]:
+        yield HALF, 1
         raise OSError(13, "Permission denied", "/proc/x")
 
     registry = Registry([FakeCollector("bad", bad), FakeCollector("good", good)], 5.0)
-    page = values(registry.gather())
+    page = page_of(registry)
     assert page['node_scrape_collector_success{collector="bad"}'] == 0
     assert page['node_scrape_collector_success{collector="good"}'] == 1
     assert page['node_scrape_collector_duration_seconds{collector="bad"}'] >= 0
@@ -36,7 +44,7 @@ def test_a_failure_is_on_the_page_and_the_others_too() -> None:
 def test_a_failure_is_logged_when_it_changes(caplog: pytest.LogCaptureFixture) -> None:
     errors: list[Exception | None] = [OSError("a"), OSError("a"), KeyError("b"), None, None]
 
-    def work() -> Iterable[MetricFamily]:
+    def work() -> Iterable[Found]:
         error = errors.pop(0)
         if error is not None:
             raise error
@@ -56,11 +64,11 @@ def test_a_failure_is_logged_when_it_changes(caplog: pytest.LogCaptureFixture) -
 
 
 def test_a_host_without_the_subsystem_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
-    def nothing() -> Iterable[MetricFamily]:
+    def nothing() -> Iterable[Found]:
         raise NoDataError("none here")
 
     registry = Registry([FakeCollector("x", nothing)], 5.0)
-    page = values(registry.gather())
+    page = page_of(registry)
     assert page['node_scrape_collector_success{collector="x"}'] == 0
     assert registry.failing == []
     assert not caplog.records
@@ -69,39 +77,43 @@ def test_a_host_without_the_subsystem_is_not_logged(caplog: pytest.LogCaptureFix
 def test_a_stuck_collector_fails_until_it_is_back(caplog: pytest.LogCaptureFixture) -> None:
     release = threading.Event()
 
-    def work() -> Iterable[MetricFamily]:
+    def work() -> Iterable[Found]:
         assert release.wait(30)
         return good()
 
     stuck = FakeCollector("stuck", work)
-    registry = Registry([stuck, FakeCollector("other", lambda: [gauge("node_o", "h", 2)])], 0.05)
+    registry = Registry([stuck, FakeCollector("other", lambda: [(OTHER, 2)])], 0.05)
     key = 'node_scrape_collector_success{collector="stuck"}'
     for _ in range(3):
-        page = values(registry.gather())
-        assert (page[key], page["node_o"]) == (0, 2)
+        page = page_of(registry)
+        assert (page[key], page["node_other"]) == (0, 2)
     assert stuck.calls == 1
     assert len(caplog.records) == 1
     release.set()
-    wait_for("the collector to be back", lambda: values(registry.gather())[key] == 1)
+    wait_for("the collector to be back", lambda: page_of(registry)[key] == 1)
 
 
 def test_dropped_values_are_counted_for_their_collector(caplog: pytest.LogCaptureFixture) -> None:
-    def lies() -> list[MetricFamily]:
-        return [gauge("node_a", "h", math.nan), counter("node_b_total", "h", -1), *good()]
+    a, b = gauge("node_a", "h"), counter("node_b_total", "h")
+
+    def lies() -> list[Found]:
+        return [(a, math.nan), (b, -1), *good()]
 
     registry = Registry([FakeCollector("lies", lies), FakeCollector("good", list)], 5.0)
-    registry.gather()
-    page = values(registry.gather())
-    assert page['fleetpulse_exporter_invalid_values_total{collector="lies"}'] == 4
-    assert page['fleetpulse_exporter_invalid_values_total{collector="good"}'] == 0
+    page_of(registry)
+    page = page_of(registry)
+    total = 'fleetpulse_exporter_invalid_values_total{collector="lies",reason='
+    assert page[f'{total}"not_finite"}}'] == 2
+    assert page[f'{total}"below_range"}}'] == 2
+    assert not [name for name in page if 'invalid_values_total{collector="good"' in name]
     assert page["node_good"] == 1
-    assert len(caplog.records) == 1
+    assert len(caplog.records) == 2  # the first of each kind
 
 
 def test_only_those_named_are_run() -> None:
     left, right = FakeCollector("left", good), FakeCollector("right", list)
     registry = Registry([left, right], 5.0)
-    page = values(registry.gather(["left"]))
+    page = page_of(registry, ["left"])
     assert (left.calls, right.calls) == (1, 0)
     assert 'node_scrape_collector_success{collector="right"}' not in page
 
@@ -109,14 +121,14 @@ def test_only_those_named_are_run() -> None:
 def test_scrapes_at_the_same_time_share_one_run() -> None:
     entered, release = threading.Event(), threading.Event()
 
-    def work() -> list[MetricFamily]:
+    def work() -> list[Found]:
         entered.set()
         assert release.wait(30)
         return good()
 
     slow = FakeCollector("slow", work)
     registry = Registry([slow], 30.0)
-    pages: list[list[MetricFamily]] = []
+    pages: list[list[Part]] = []
     threads = [
         threading.Thread(target=lambda: pages.append(registry.gather()), name=f"scrape-{n}")
         for n in range(4)
@@ -131,3 +143,11 @@ def test_scrapes_at_the_same_time_share_one_run() -> None:
         thread.join(30)
     assert slow.calls == 1
     assert [page is pages[0] for page in pages] == [True] * 4
+
+
+def test_of_two_collectors_with_one_family_the_first_tells_it() -> None:
+    first = FakeCollector("a", lambda: [(GOOD, 1)])
+    second = FakeCollector("b", lambda: [(gauge("node_good", "another"), 2), (OTHER, 3)])
+    page = page_of(Registry([second, first], 5.0))
+    assert (page["node_good"], page["node_other"]) == (1, 3)
+    assert page['fleetpulse_exporter_invalid_values_total{collector="b",reason="name_taken"}'] == 1

@@ -7,7 +7,6 @@ from pydantic import Field, field_validator
 
 from fleetpulse.errors import ConfigError, StartError
 from fleetpulse.yamlconf import (
-    Document,
     Duration,
     FilePath,
     Listen,
@@ -16,8 +15,8 @@ from fleetpulse.yamlconf import (
     Size,
     load_model,
     parse_model,
-    read_secret,
 )
+from fleetpulse.yamldoc import Document, read_secret
 
 
 class Job(Section):

@@ -14,7 +14,8 @@ import requests
 from alertmanager_bridge.receiver_config import HttpConfig, TlsConfig
 from fleetpulse import __version__
 from fleetpulse.errors import NotifyError, StartError
-from fleetpulse.yamlconf import Secret, read_secret
+from fleetpulse.yamlconf import Secret
+from fleetpulse.yamldoc import read_secret
 
 _CONNECT_TIMEOUT = 5.0
 _MAX_ANSWER = 64 << 10

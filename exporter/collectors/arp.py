@@ -1,10 +1,14 @@
 """Neighbours on the local network, from /proc/net/arp."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 
 from exporter.collectors.base import Host, text
-from fleetpulse.model import MetricFamily, gauge
+from exporter.families import Found, Rows, gauge
+from exporter.filters import Filter
+
+_ENTRIES = gauge("node_arp_entries", "Entries of the ARP table, for each device.", "device")
 
 
 class ArpCollector:
@@ -12,17 +16,21 @@ class ArpCollector:
 
     name = "arp"
 
-    def __init__(self, host: Host) -> None:
-        self._host = host
+    def __init__(
+        self,
+        host: Host,
+        include: re.Pattern[str] | None = None,
+        exclude: re.Pattern[str] | None = None,
+    ) -> None:
+        self._host, self._wanted = host, Filter(include, exclude)
 
-    def collect(self) -> Iterator[MetricFamily]:
-        yield parse(self._host.proc("net/arp"))
+    def collect(self) -> Iterator[Found]:
+        entries = parse(self._host.proc("net/arp"))
+        rows: Rows = {(name,): count for name, count in entries.items() if self._wanted(name)}
+        yield _ENTRIES, rows
 
 
-def parse(raw: bytes) -> MetricFamily:
-    """A heading, then a line an entry; the device is its last column."""
-    entries = Counter(text(line.split()[-1]) for line in raw.splitlines()[1:])
-    family = gauge("node_arp_entries", "ARP entries by device")
-    for device, count in sorted(entries.items()):
-        family.add(count, device=device)
-    return family
+def parse(raw: bytes) -> dict[str, int]:
+    """A heading, then a line an entry; the device is its last column. Entries by device."""
+    devices = [line.split()[-1] for line in raw.splitlines()[1:] if line.strip()]
+    return dict(sorted(Counter(map(text, devices)).items()))

@@ -1,5 +1,6 @@
 """What all collectors share: their shape, and how they read the host."""
 
+import errno
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -100,17 +101,17 @@ class Files:
         if descriptor is not None:
             try:
                 return _whole(descriptor, self._enough)
-            except OSError:
-                self._forget(path)  # its device may be another one by now: open it anew
+            except OSError as err:
+                if err.errno != errno.ENODEV:  # as of a link that is down: it may be up later
+                    raise
+                self._forget(path)  # the device left; another may have its name by now
         descriptor = os.open(f"{self._folder}/{path}", os.O_RDONLY | os.O_CLOEXEC)
+        if self._keep(path, descriptor):
+            return _whole(descriptor, self._enough)
         try:
-            content = _whole(descriptor, self._enough)
-        except OSError:
+            return _whole(descriptor, self._enough)
+        finally:
             os.close(descriptor)
-            raise
-        if not self._keep(path, descriptor):
-            os.close(descriptor)
-        return content
 
     def _keep(self, path: str, descriptor: int) -> bool:
         if self._keeps is None:

@@ -1,25 +1,44 @@
-"""Time that each CPU spent in each mode, as psutil reads it from /proc/stat."""
+"""Time that each CPU spent in each mode, from /proc/stat, and how often it was slowed down."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
-from typing import Any
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 
-import psutil
+from exporter.collectors.base import Host, text
+from exporter.families import Found, Rows, counter
 
-from exporter.collectors.base import Host, read_optional
-from fleetpulse.model import MetricFamily, counter
-
+# In the order of the columns of /proc/stat.
 _MODES = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
-_GUEST_MODES = {"user": "guest", "nice": "guest_nice"}
+_GUEST_MODES = ("user", "nice")
+_IDLE = _MODES.index("idle")
 # An idle time that falls by as many seconds tells of a CPU taken out and put in again.
 _REPLUGGED = 3.0
 
-Times = Mapping[str, float]
-_read_times = partial(psutil.cpu_times, percpu=True)
+# Guarded: never_back() knows better than the page when a CPU's times begin anew.
+_SECONDS = counter(
+    "node_cpu_seconds_total", "Seconds that the CPU spent in the mode.", "cpu", "mode", guarded=True
+)
+_GUEST_SECONDS = counter(
+    "node_cpu_guest_seconds_total",
+    "Seconds that the CPU spent in virtual machines, contained in the mode's total.",
+    "cpu",
+    "mode",
+    guarded=True,
+)
+_CORE_THROTTLES = counter(
+    "node_cpu_core_throttles_total", "Times that the core was slowed down for heat.",
+    "package", "core",
+)  # fmt: skip
+_PACKAGE_THROTTLES = counter(
+    "node_cpu_package_throttles_total", "Times that the package was slowed down for heat.",
+    "package",
+)  # fmt: skip
+
+Ticks = Sequence[int]
 
 
 class CpuCollector:
-    """node_cpu_seconds_total and node_cpu_guest_seconds_total.
+    """node_cpu_seconds_total, node_cpu_guest_seconds_total, node_cpu_*_throttles_total.
 
     The kernel lets idle and iowait slip back a little at times; as in node_exporter the highest
     value seen stands, since to PromQL a counter that falls has been reset.
@@ -28,52 +47,106 @@ class CpuCollector:
     name = "cpu"
 
     def __init__(
-        self,
-        host: Host,
-        read_times: Callable[[], Sequence[Any]] = _read_times,
+        self, host: Host, guest: bool = True, ticks: int = os.sysconf("SC_CLK_TCK")
     ) -> None:
-        self._host, self._read_times = host, read_times
-        self._last: dict[str, Times] = {}
+        self._host, self._guest, self._ticks = host, guest, ticks
+        self._last: Mapping[str, Ticks] = {}
+        self._throttled = _Throttled(host)
 
-    def collect(self) -> Iterator[MetricFamily]:
-        online = read_optional(f"{self._host.sysfs}/devices/system/cpu/online") or b""
-        rows = [row._asdict() for row in self._read_times()]
-        numbers = cpu_numbers(online, len(rows))
+    def collect(self) -> Iterator[Found]:
+        jump = int(_REPLUGGED * self._ticks)
+        last = self._last
         self._last = {
-            number: never_back(self._last.get(number, {}), row)
-            for number, row in zip(numbers, rows, strict=True)
+            cpu: never_back(last[cpu], row, jump) if cpu in last else row
+            for cpu, row in parse(self._host.proc("stat")).items()
         }
-        return families(self._last)
+        yield _SECONDS, seconds(self._last, self._ticks)
+        if self._guest:
+            yield _GUEST_SECONDS, guest_seconds(self._last, self._ticks)
+        yield from self._throttled.collect()
 
 
-def cpu_numbers(online: bytes, count: int) -> list[str]:
-    """Numbers of count CPUs; online is as in /sys: `0-2,5`. psutil does not tell them."""
-    numbers = list[str]()
-    for part in online.split(b",") if online.strip() else []:
-        first, _, last = part.partition(b"-")
-        numbers += map(str, range(int(first), int(last or first) + 1))
-    # A container may see fewer in /proc than in /sys; there they are numbered anew.
-    return numbers if len(numbers) == count else [str(number) for number in range(count)]
+def parse(raw: bytes) -> dict[str, Ticks]:
+    """`cpu0 10 11 …` → {"0": [10, 11, …]}, as many columns as this kernel has."""
+    rows = dict[str, Ticks]()
+    for line in raw.splitlines():
+        if line.startswith(b"cpu"):
+            name, *columns = line.split()
+            if len(name) > 3:  # the first line is all CPUs' sum
+                rows[text(name[3:])] = list(map(int, columns))
+    if not rows:
+        raise ValueError("/proc/stat: no CPU in it")
+    return rows
 
 
-def never_back(old: Times, new: Times) -> Times:
+def never_back(old: Ticks, new: Ticks, jump: int) -> Ticks:
     """new, with the old value where a mode's time fell; all new after a re-plugging."""
-    if old.get("idle", 0.0) - new["idle"] >= _REPLUGGED:
+    if len(old) != len(new) or old[_IDLE] - new[_IDLE] >= jump:
         return new
-    return {mode: max(seconds, old.get(mode, 0.0)) for mode, seconds in new.items()}
+    return list(map(max, old, new))
 
 
-def families(cpus: Mapping[str, Times]) -> Iterator[MetricFamily]:
-    total = counter("node_cpu_seconds_total", "Seconds the CPUs spent in each mode.")
-    guest = counter(
-        "node_cpu_guest_seconds_total", "Seconds the CPUs spent in guests (VMs) for each mode."
-    )
-    for cpu, times in cpus.items():
-        # An old kernel lacks the later modes; they are left out rather than called 0.
-        for mode in _MODES:
-            if mode in times:
-                total.add(times[mode], cpu=cpu, mode=mode)
-        for mode, field in _GUEST_MODES.items():
-            if field in times:
-                guest.add(times[field], cpu=cpu, mode=mode)
-    yield from (total, guest)
+@lru_cache(maxsize=4096)
+def _keys(cpu: str, modes: Sequence[str]) -> list[tuple[str, str]]:
+    return [(cpu, mode) for mode in modes]
+
+
+def seconds(cpus: Mapping[str, Ticks], ticks: int) -> Rows:
+    # An old kernel lacks the later modes; they are left out rather than called 0.
+    return {
+        key: value / ticks
+        for cpu, row in cpus.items()
+        for key, value in zip(_keys(cpu, _MODES), row, strict=False)
+    }
+
+
+def guest_seconds(cpus: Mapping[str, Ticks], ticks: int) -> Rows:
+    return {
+        key: value / ticks
+        for cpu, row in cpus.items()
+        for key, value in zip(_keys(cpu, _GUEST_MODES), row[len(_MODES) :], strict=False)
+    }
+
+
+class _Throttled:
+    """Each core's and package's count, by its first CPU; most virtual machines have none."""
+
+    _FOLDER = "devices/system/cpu"
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._online: bytes | None = None
+        self._cores: dict[tuple[str, str], str] = {}  # (package, core) → path
+        self._packages: dict[tuple[str], str] = {}
+
+    def collect(self) -> Iterator[Found]:
+        online = self._host.sys_or_none(f"{self._FOLDER}/online")
+        if online != self._online:
+            self._online = online
+            self._find()
+        yield _CORE_THROTTLES, dict(self._counts(self._cores.items()))
+        yield _PACKAGE_THROTTLES, dict(self._counts(self._packages.items()))
+
+    def _find(self) -> None:
+        self._cores, self._packages = {}, {}
+        names = self._host.list_sys(self._FOLDER)
+        for name in sorted((n for n in names if n[:3] == "cpu" and n[3:].isdigit()), key=len):
+            folder = f"{self._FOLDER}/{name}"
+            package = self._host.sys_or_none(f"{folder}/topology/physical_package_id")
+            core = self._host.sys_or_none(f"{folder}/topology/core_id")
+            if package is None or core is None:
+                continue
+            key = (text(package).strip(), text(core).strip())
+            heat = f"{folder}/thermal_throttle"
+            if self._host.sys_or_none(f"{heat}/core_throttle_count") is not None:
+                self._cores.setdefault(key, f"{heat}/core_throttle_count")
+            if self._host.sys_or_none(f"{heat}/package_throttle_count") is not None:
+                self._packages.setdefault(key[:1], f"{heat}/package_throttle_count")
+
+    def _counts(
+        self, files: Iterable[tuple[tuple[str, ...], str]]
+    ) -> Iterator[tuple[tuple[str, ...], float]]:
+        for key, path in files:
+            raw = self._host.sys_or_none(path)
+            if raw is not None:
+                yield key, int(raw)

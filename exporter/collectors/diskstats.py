@@ -4,34 +4,49 @@ Fields: Documentation/admin-guide/iostats.rst of the kernel.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from exporter.collectors.base import Host, read_optional, text
-from fleetpulse.model import MetricFamily, counter, gauge
+from exporter.families import Family, Found, Rows, counter, gauge
+from exporter.filters import Filter
 
 _SECTOR = 512  # bytes, whatever the device's own sectors are
-_MILLI = 0.001
+_MILLI = 1000
 
-# Metric, what a unit of the field is worth, help; in the order of the file's columns.
-_COLUMNS: Sequence[tuple[str, float, str]] = (
-    ("reads_completed_total", 1, "The total number of reads completed successfully."),
-    ("reads_merged_total", 1, "The total number of reads merged."),
-    ("read_bytes_total", _SECTOR, "The total number of bytes read successfully."),
-    ("read_time_seconds_total", _MILLI, "The total number of seconds spent by all reads."),
-    ("writes_completed_total", 1, "The total number of writes completed successfully."),
-    ("writes_merged_total", 1, "The number of writes merged."),
-    ("written_bytes_total", _SECTOR, "The total number of bytes written successfully."),
-    ("write_time_seconds_total", _MILLI, "The total number of seconds spent by all writes."),
-    ("io_now", 1, "The number of I/Os currently in progress."),
-    ("io_time_seconds_total", _MILLI, "Total seconds spent doing I/Os."),
-    ("io_time_weighted_seconds_total", _MILLI, "The weighted number of seconds spent doing I/Os."),
-    ("discards_completed_total", 1, "The total number of discards completed successfully."),
-    ("discards_merged_total", 1, "The total number of discards merged."),
-    ("discarded_sectors_total", 1, "The total number of sectors discarded successfully."),
-    ("discard_time_seconds_total", _MILLI, "The total number of seconds spent by all discards."),
-    ("flush_requests_total", 1, "The total number of flush requests completed successfully."),
-    ("flush_requests_time_seconds_total", _MILLI, "The seconds spent by all flush requests."),
+
+def _family(name: str, help_text: str) -> Family:
+    make = counter if name.endswith("_total") else gauge
+    return make(f"node_disk_{name}", help_text, "device")
+
+
+# Each with what its unit is multiplied and divided by; in the order of the file's columns.
+_COLUMNS: Sequence[tuple[Family, int, int]] = (
+    (_family("reads_completed_total", "Reads that were completed."), 1, 1),
+    (_family("reads_merged_total", "Reads that were merged with a neighbour."), 1, 1),
+    (_family("read_bytes_total", "Bytes read."), _SECTOR, 1),
+    (_family("read_time_seconds_total", "Seconds that reads took, added up."), 1, _MILLI),
+    (_family("writes_completed_total", "Writes that were completed."), 1, 1),
+    (_family("writes_merged_total", "Writes that were merged with a neighbour."), 1, 1),
+    (_family("written_bytes_total", "Bytes written."), _SECTOR, 1),
+    (_family("write_time_seconds_total", "Seconds that writes took, added up."), 1, _MILLI),
+    (_family("io_now", "Operations under way."), 1, 1),
+    (_family("io_time_seconds_total", "Seconds with an operation under way."), 1, _MILLI),
+    (
+        _family("io_time_weighted_seconds_total", "Seconds of operations under way, added up."),
+        1,
+        _MILLI,
+    ),
+    (_family("discards_completed_total", "Discards that were completed."), 1, 1),
+    (_family("discards_merged_total", "Discards that were merged with a neighbour."), 1, 1),
+    (_family("discarded_sectors_total", "Sectors discarded."), 1, 1),
+    (_family("discard_time_seconds_total", "Seconds that discards took, added up."), 1, _MILLI),
+    (_family("flush_requests_total", "Flushes that were completed."), 1, 1),
+    (
+        _family("flush_requests_time_seconds_total", "Seconds that flushes took, added up."),
+        1,
+        _MILLI,
+    ),
 )
 # Labels of node_disk_info and the udev properties that fill them, the first that there is.
 _UDEV = {
@@ -41,6 +56,42 @@ _UDEV = {
     "serial": ("SCSI_IDENT_SERIAL", "ID_SERIAL_SHORT"),
     "revision": ("ID_REVISION",),
 }
+_INFO = gauge(
+    "node_disk_info", "What udev knows of the device; always 1.", "device", "major", "minor", *_UDEV
+)
+# udev's properties with a metric of their own.
+_FROM_UDEV = {
+    "ID_ATA_WRITE_CACHE": gauge(
+        "node_disk_ata_write_cache", "Whether the ATA disk has a write cache.", "device"
+    ),
+    "ID_ATA_WRITE_CACHE_ENABLED": gauge(
+        "node_disk_ata_write_cache_enabled", "Whether the ATA disk's write cache is on.", "device"
+    ),
+    "ID_ATA_ROTATION_RATE_RPM": gauge(
+        "node_disk_ata_rotation_rate_rpm",
+        "Speed of the ATA disk's platters in turns a minute; 0 for an SSD.",
+        "device",
+    ),
+}
+_FILESYSTEM = gauge(
+    "node_disk_filesystem_info",
+    "The file system on the device, as udev knows it; always 1.",
+    "device",
+    "type",
+    "usage",
+    "uuid",
+    "version",
+)
+_MAPPER = gauge(
+    "node_disk_device_mapper_info",
+    "The device mapper's device, as udev knows it; always 1.",
+    "device",
+    "name",
+    "uuid",
+    "vg_name",
+    "lv_name",
+    "lv_layer",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +99,8 @@ class Disk:
     """A line of /proc/diskstats; values has as many columns as this kernel tells."""
 
     device: str
-    major: str
-    minor: str
-    values: tuple[int, ...]
+    number: str  # major:minor
+    values: Sequence[int]
 
 
 class DiskstatsCollector:
@@ -58,21 +108,18 @@ class DiskstatsCollector:
 
     name = "diskstats"
 
-    def __init__(self, host: Host, exclude: re.Pattern[str]) -> None:
-        self._host, self._exclude = host, exclude
+    def __init__(
+        self, host: Host, exclude: re.Pattern[str] | None, include: re.Pattern[str] | None = None
+    ) -> None:
+        self._host, self._wanted = host, Filter(include, exclude)
 
-    def collect(self) -> Iterator[MetricFamily]:
-        disks = [
-            disk
-            for disk in parse(self._host.proc("diskstats"))
-            if not self._exclude.search(disk.device)
-        ]
-        yield from families(disks)
-        yield info(disks, {disk.device: self._udev(disk) for disk in disks})
+    def collect(self) -> Iterator[Found]:
+        disks = [disk for disk in parse(self._host.proc("diskstats")) if self._wanted(disk.device)]
+        yield from figures(disks)
+        yield from about(disks, [self._udev(disk) for disk in disks])
 
     def _udev(self, disk: Disk) -> bytes:
-        path = self._host.root(f"/run/udev/data/b{disk.major}:{disk.minor}")
-        return read_optional(path) or b""
+        return read_optional(f"{self._host.udev_data}/b{disk.number}") or b""
 
 
 def parse(raw: bytes) -> list[Disk]:
@@ -81,32 +128,50 @@ def parse(raw: bytes) -> list[Disk]:
         major, minor, device, *values = line.split()
         if len(values) < 11:  # kernels before 2.6.25 told less of partitions
             continue
-        numbers = tuple(map(int, values[: len(_COLUMNS)]))
-        disks.append(Disk(text(device), text(major), text(minor), numbers))
+        numbers = list(map(int, values[: len(_COLUMNS)]))
+        disks.append(Disk(text(device), f"{text(major)}:{text(minor)}", numbers))
     return disks
 
 
-def families(disks: Sequence[Disk]) -> Iterator[MetricFamily]:
-    for column, (name, unit, help_text) in enumerate(_COLUMNS):
-        make = counter if name.endswith("_total") else gauge
-        family = make(f"node_disk_{name}", help_text)
-        for disk in disks:
-            if column < len(disk.values):
-                family.add(disk.values[column] * unit, device=disk.device)
-        yield family
+def figures(disks: Sequence[Disk]) -> Iterator[Found]:
+    most = max((len(disk.values) for disk in disks), default=0)
+    keyed = [((disk.device,), disk.values) for disk in disks]
+    for column, (family, times, by) in enumerate(_COLUMNS[:most]):
+        told = [(key, values[column]) for key, values in keyed if column < len(values)]
+        # Only what is a fraction becomes one: whole numbers are written faster, and exact.
+        rows: Rows = {key: value / by if by > 1 else value * times for key, value in told}
+        yield family, rows
 
 
-def info(disks: Sequence[Disk], udev: Mapping[str, bytes]) -> MetricFamily:
-    """node_disk_info; udev holds what /run/udev/data has of each device."""
-    family = gauge("node_disk_info", "Info of /sys/block/<block_device>.")
-    for disk in disks:
-        found = properties(udev[disk.device])
-        labels = {
-            label: next((found[key] for key in keys if key in found), "")
-            for label, keys in _UDEV.items()
+def about(disks: Sequence[Disk], udev: Sequence[bytes]) -> Iterator[Found]:
+    """udev: what its data base has of each device, empty where there is none."""
+    known = [(disk, properties(raw)) for disk, raw in zip(disks, udev, strict=True)]
+    yield _INFO, {_info(disk, found): 1 for disk, found in known}
+    yield _FILESYSTEM, {_labels(disk, found, _FILESYSTEM_KEYS): 1 for disk, found in known
+                        if found.get("ID_FS_USAGE")}  # fmt: skip
+    yield _MAPPER, {_labels(disk, found, _MAPPER_KEYS): 1 for disk, found in known
+                    if found.get("DM_NAME")}  # fmt: skip
+    for name, family in _FROM_UDEV.items():
+        rows: Rows = {
+            (disk.device,): int(found[name])
+            for disk, found in known
+            if found.get("ID_ATA") == "1" and found.get(name, "").isdigit()
         }
-        family.add(1, device=disk.device, major=disk.major, minor=disk.minor, **labels)
-    return family
+        yield family, rows
+
+
+_FILESYSTEM_KEYS = ("ID_FS_TYPE", "ID_FS_USAGE", "ID_FS_UUID", "ID_FS_VERSION")
+_MAPPER_KEYS = ("DM_NAME", "DM_UUID", "DM_VG_NAME", "DM_LV_NAME", "DM_LV_LAYER")
+
+
+def _info(disk: Disk, found: dict[str, str]) -> tuple[str, ...]:
+    major, _, minor = disk.number.partition(":")
+    labels = (next((found[key] for key in keys if key in found), "") for keys in _UDEV.values())
+    return (disk.device, major, minor, *labels)
+
+
+def _labels(disk: Disk, found: dict[str, str], keys: Sequence[str]) -> tuple[str, ...]:
+    return (disk.device, *(found.get(key, "") for key in keys))
 
 
 def properties(raw: bytes) -> dict[str, str]:

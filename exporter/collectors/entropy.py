@@ -3,7 +3,10 @@
 from collections.abc import Iterator
 
 from exporter.collectors.base import Host
-from fleetpulse.model import MetricFamily, gauge
+from exporter.families import Found, gauge
+
+_AVAILABLE = gauge("node_entropy_available_bits", "Randomness that the kernel has, in bits.")
+_SIZE = gauge("node_entropy_pool_size_bits", "Size of the kernel's pool of randomness, in bits.")
 
 
 class EntropyCollector:
@@ -14,8 +17,6 @@ class EntropyCollector:
     def __init__(self, host: Host) -> None:
         self._host = host
 
-    def collect(self) -> Iterator[MetricFamily]:
-        available = int(self._host.proc("sys/kernel/random/entropy_avail"))
-        size = int(self._host.proc("sys/kernel/random/poolsize"))
-        yield gauge("node_entropy_available_bits", "Bits of available entropy.", available)
-        yield gauge("node_entropy_pool_size_bits", "Bits of entropy pool.", size)
+    def collect(self) -> Iterator[Found]:
+        yield _AVAILABLE, int(self._host.proc("sys/kernel/random/entropy_avail"))
+        yield _SIZE, int(self._host.proc("sys/kernel/random/poolsize"))

@@ -3,7 +3,10 @@
 from collections.abc import Iterator
 
 from exporter.collectors.base import Host
-from fleetpulse.model import MetricFamily, gauge
+from exporter.families import Found, gauge
+
+_ALLOCATED = gauge("node_filefd_allocated", "File handles in use, in the whole host.")
+_MAXIMUM = gauge("node_filefd_maximum", "File handles that the kernel gives out at the most.")
 
 
 class FilefdCollector:
@@ -14,12 +17,13 @@ class FilefdCollector:
     def __init__(self, host: Host) -> None:
         self._host = host
 
-    def collect(self) -> Iterator[MetricFamily]:
-        yield from parse(self._host.proc("sys/fs/file-nr"))
+    def collect(self) -> Iterator[Found]:
+        allocated, maximum = parse(self._host.proc("sys/fs/file-nr"))
+        yield _ALLOCATED, allocated
+        yield _MAXIMUM, maximum
 
 
-def parse(raw: bytes) -> Iterator[MetricFamily]:
-    """`704  0  2466170`: allocated, of these unused, maximum."""
+def parse(raw: bytes) -> tuple[int, int]:
+    """`704  0  2466170`: allocated, of these unused, maximum. The first and the last."""
     allocated, _, maximum = map(int, raw.split())
-    yield gauge("node_filefd_allocated", "File descriptor statistics: allocated.", allocated)
-    yield gauge("node_filefd_maximum", "File descriptor statistics: maximum.", maximum)
+    return allocated, maximum

@@ -1,11 +1,14 @@
-"""Load averages, as psutil tells them."""
+"""Load averages, from /proc/loadavg."""
 
-from collections.abc import Callable, Iterator
-
-import psutil
+from collections.abc import Iterator
 
 from exporter.collectors.base import Host
-from fleetpulse.model import MetricFamily, gauge
+from exporter.families import Found, gauge
+
+_LOADS = [
+    gauge(f"node_load{minutes}", f"Processes that run or wait, on average over {minutes} min.")
+    for minutes in (1, 5, 15)
+]
 
 
 class LoadavgCollector:
@@ -13,14 +16,14 @@ class LoadavgCollector:
 
     name = "loadavg"
 
-    def __init__(
-        self,
-        _host: Host,
-        read_load: Callable[[], tuple[float, float, float]] = psutil.getloadavg,
-    ) -> None:
-        self._read_load = read_load
+    def __init__(self, host: Host) -> None:
+        self._host = host
 
-    def collect(self) -> Iterator[MetricFamily]:
-        for minutes, load in zip((1, 5, 15), self._read_load(), strict=True):
-            # The kernel counts in hundredths; the C library makes 0.4199… of 0.42.
-            yield gauge(f"node_load{minutes}", f"{minutes}m load average.", round(load, 2))
+    def collect(self) -> Iterator[Found]:
+        yield from zip(_LOADS, parse(self._host.proc("loadavg")), strict=True)
+
+
+def parse(raw: bytes) -> tuple[float, float, float]:
+    """`0.21 0.42 2.00 1/123 4567` → the three loads."""
+    one, five, fifteen = map(float, raw.split(None, 3)[:3])
+    return one, five, fifteen

@@ -2,11 +2,19 @@
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 
 from exporter.collectors.base import Host
-from fleetpulse.model import MetricFamily, gauge
+from exporter.families import Family, Found, gauge
 
 _FIELD = re.compile(rb"^([^:\s]+):\s+(\d+)( kB)?\s*$", re.MULTILINE)
+# A part of memory, and the whole that it can never exceed.
+_WHOLES = {
+    "MemAvailable_bytes": "MemTotal_bytes",
+    "MemFree_bytes": "MemTotal_bytes",
+    "SwapFree_bytes": "SwapTotal_bytes",
+    "HugePages_Free": "HugePages_Total",
+}
 
 
 class MeminfoCollector:
@@ -17,20 +25,28 @@ class MeminfoCollector:
     def __init__(self, host: Host) -> None:
         self._host = host
 
-    def collect(self) -> Iterator[MetricFamily]:
-        for field, value in parse(self._host.proc("meminfo")).items():
-            yield gauge(f"node_memory_{field}", f"Memory information field {field}.", value)
+    def collect(self) -> Iterator[Found]:
+        yield from found(self._host.proc("meminfo"))
 
 
-def parse(raw: bytes) -> dict[str, int]:
-    """`Active(anon):  12 kB` → {"Active_anon_bytes": 12288}. ValueError where nothing is read."""
-    fields = dict[str, int]()
-    for name, amount, kilobytes in _FIELD.findall(raw):
-        field = name.decode().replace("(", "_").replace(")", "")
-        if kilobytes:
-            fields[f"{field}_bytes"] = int(amount) * 1024
-        else:
-            fields[field] = int(amount)
+@lru_cache(maxsize=1024)
+def _family(field: bytes, kilobytes: bytes) -> Family:
+    """`Active(anon)` in ` kB` → node_memory_Active_anon_bytes."""
+    name = field.decode().replace("(", "_").replace(")", "")
+    return _named(f"{name}_bytes" if kilobytes else name)
+
+
+@lru_cache(maxsize=1024)
+def _named(name: str) -> Family:
+    whole = _named(_WHOLES[name]) if name in _WHOLES else None
+    what = name.removesuffix("_bytes")
+    return gauge(f"node_memory_{name}", f"{what} of /proc/meminfo.", whole=whole)
+
+
+def found(raw: bytes) -> Iterator[Found]:
+    """`Active(anon):  12 kB` is 12288 of node_memory_Active_anon_bytes. ValueError for no field."""
+    fields = _FIELD.findall(raw)
     if not fields:
         raise ValueError("/proc/meminfo: no field in it")
-    return fields
+    for name, amount, kilobytes in fields:
+        yield _family(name, kilobytes), int(amount) * 1024 if kilobytes else int(amount)

@@ -3,33 +3,56 @@
 Documentation/ABI/testing/sysfs-class-net of the kernel.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 
-from exporter.collectors.base import Host, children, integer, read_optional, text
-from fleetpulse.model import MetricFamily, counter, gauge
+from exporter.collectors.base import Host, integer, text
+from exporter.families import Family, Found, Rows, counter, gauge
+from exporter.filters import Filter
 
-# Metric (below node_network_) and the file it comes from.
-_PROPERTIES = {
-    "address_assign_type": "addr_assign_type",
-    "carrier": "carrier",
-    "carrier_changes_total": "carrier_changes",
-    "carrier_down_changes_total": "carrier_down_count",
-    "carrier_up_changes_total": "carrier_up_count",
-    "device_id": "dev_id",
-    "dormant": "dormant",
-    "flags": "flags",
-    "iface_id": "ifindex",
-    "iface_link": "iflink",
-    "iface_link_mode": "link_mode",
-    "mtu_bytes": "mtu",
-    "name_assign_type": "name_assign_type",
-    "net_dev_group": "netdev_group",
-    "protocol_type": "type",
-    "speed_bytes": "speed",
-    "transmit_queue_length": "tx_queue_len",
-}
-_INFO = ("address", "broadcast", "duplex", "ifalias", "operstate")
+_FOLDER = "class/net"
 _MEGABIT = 1_000_000 // 8  # speed is in Mbit/s, the metric in bytes a second
+
+
+def _property(name: str, help_text: str) -> Family:
+    if name.endswith("_total"):
+        return counter(f"node_network_{name}", help_text, "device")
+    # The kernel says -1 for a speed it does not know, and node_exporter's users expect to see it.
+    least = -_MEGABIT if name == "speed_bytes" else None
+    return gauge(f"node_network_{name}", help_text, "device", least=least)
+
+
+# The file, and the metric that comes from it.
+_PROPERTIES = {
+    "addr_assign_type": _property(
+        "address_assign_type",
+        "Where the address comes from: 0 permanent, 1 random, 2 stolen, 3 set.",
+    ),
+    "carrier": _property("carrier", "Whether the link is there (1) or not (0)."),
+    "carrier_changes": _property("carrier_changes_total", "Times that the link came or went."),
+    "carrier_down_count": _property("carrier_down_changes_total", "Times that the link went."),
+    "carrier_up_count": _property("carrier_up_changes_total", "Times that the link came."),
+    "dev_id": _property("device_id", "Number that tells devices of one address apart."),
+    "dormant": _property("dormant", "Whether the device waits for something, as for a log-in."),
+    "flags": _property("flags", "The device's flags, as of netdevice(7), as a number."),
+    "ifindex": _property("iface_id", "The kernel's number of the device."),
+    "iflink": _property("iface_link", "The kernel's number of the device that this one is on."),
+    "link_mode": _property("iface_link_mode", "How the link comes up: 0 by default, 1 dormant."),
+    "mtu": _property("mtu_bytes", "The largest packet that the device takes, in bytes."),
+    "name_assign_type": _property(
+        "name_assign_type",
+        "Where the name comes from: 1 the kernel, 2 predictable, 3 a program, 4 renamed.",
+    ),
+    "netdev_group": _property("net_dev_group", "The group that the device was put into."),
+    "type": _property("protocol_type", "The link's protocol, as a number of if_arp.h."),
+    "speed": _property("speed_bytes", "The link's speed in bytes a second; negative: not known."),
+    "tx_queue_len": _property("transmit_queue_length", "Packets that the send queue can hold."),
+}
+_INFO_FILES = ("address", "broadcast", "duplex", "ifalias", "operstate")
+_UP = gauge("node_network_up", "Whether the device's operstate is up (1) or not (0).", "device")
+_INFO = gauge(
+    "node_network_info", "What the device is told by in words; always 1.", "device", *_INFO_FILES
+)
 
 Files = Mapping[str, bytes]
 
@@ -39,39 +62,51 @@ class NetclassCollector:
 
     name = "netclass"
 
-    def __init__(self, host: Host) -> None:
-        self._folder = f"{host.sysfs}/class/net"
+    def __init__(
+        self,
+        host: Host,
+        ignored: re.Pattern[str] | None = None,
+        ignore_invalid_speed: bool = False,
+    ) -> None:
+        self._host, self._wanted = host, Filter(exclude=ignored)
+        self._ignore_invalid_speed = ignore_invalid_speed
+        self._paths: dict[str, list[tuple[str, str]]] = {}
 
-    def collect(self) -> Iterator[MetricFamily]:
-        yield from families({device: self._files(device) for device in children(self._folder)})
+    def collect(self) -> Iterator[Found]:
+        devices = [name for name in self._host.list_sys(_FOLDER) if self._wanted(name)]
+        if self._paths.keys() != set(devices):
+            names = (*_PROPERTIES, *_INFO_FILES)
+            self._paths = {
+                device: [(name, f"{_FOLDER}/{device}/{name}") for name in names]
+                for device in devices
+            }
+        files = {device: self._files(device) for device in devices}
+        return families(files, self._ignore_invalid_speed)
 
     def _files(self, device: str) -> Files:
         # Some cannot be read while the link is down; then the property is left out.
-        names = (*_PROPERTIES.values(), *_INFO)
-        found = ((name, read_optional(f"{self._folder}/{device}/{name}")) for name in names)
+        read = self._host.sys_or_none
+        found = ((name, read(path)) for name, path in self._paths[device])
         return {name: raw.strip() for name, raw in found if raw is not None}
 
 
-def families(devices: Mapping[str, Files]) -> Iterator[MetricFamily]:
+def families(devices: Mapping[str, Files], ignore_invalid_speed: bool = False) -> Iterator[Found]:
     """From the content of each device's files. bonding_masters and its like have none."""
-    devices = {device: files for device, files in devices.items() if files}
-    up = gauge("node_network_up", "Value is 1 if operstate is 'up', 0 otherwise.")
-    info = gauge(
-        "node_network_info", "Non-numeric data from /sys/class/net/<iface>, value is always 1."
+    told = {(device,): files for device, files in devices.items() if files}
+    yield _UP, {key: int(files.get("operstate") == b"up") for key, files in told.items()}
+    yield (
+        _INFO,
+        {
+            (*key, *(text(files.get(name, b"")) for name in _INFO_FILES)): 1
+            for key, files in told.items()
+        },
     )
-    for device, files in devices.items():
-        up.add(files.get("operstate") == b"up", device=device)
-        info.add(1, device=device, **{name: text(files.get(name, b"")) for name in _INFO})
-    yield from (up, info)
-    for metric, file in _PROPERTIES.items():
-        yield _property(metric, file, devices)
-
-
-def _property(metric: str, file: str, devices: Mapping[str, Files]) -> MetricFamily:
-    make = counter if metric.endswith("_total") else gauge
-    family = make(f"node_network_{metric}", f"Network device property: {metric}")
-    unit = _MEGABIT if metric == "speed_bytes" else 1
-    for device, files in devices.items():
-        if files.get(file):
-            family.add(integer(files[file]) * unit, device=device)
-    return family
+    for file, family in _PROPERTIES.items():
+        rows: Rows = {key: integer(files[file]) for key, files in told.items() if files.get(file)}
+        if file == "speed":
+            rows = {
+                key: speed * _MEGABIT
+                for key, speed in rows.items()
+                if speed >= 0 or not ignore_invalid_speed
+            }
+        yield family, rows

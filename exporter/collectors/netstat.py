@@ -4,57 +4,70 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 
-from exporter.collectors.base import Host, read_optional
-from fleetpulse.model import MetricFamily, untyped
+from exporter.collectors.base import Host
+from exporter.collectors.columns import Columns
+from exporter.families import Family, Found, untyped
 
-# Of some 300 fields the ones that node_exporter tells by default.
-_FIELDS = re.compile(
-    r"(?:.*_(?:InErrors|InErrs)|Ip_Forwarding|Ip(?:6|Ext)_(?:InOctets|OutOctets)"
-    r"|Icmp6?_(?:InMsgs|OutMsgs)|TcpExt_(?:Listen.*|Syncookies.*|TCPSynRetrans|TCPTimeouts)"
-    r"|Tcp_(?:ActiveOpens|InSegs|OutSegs|OutRsts|PassiveOpens|RetransSegs|CurrEstab)"
-    r"|Udp6?_(?:InDatagrams|OutDatagrams|NoPorts|RcvbufErrors|SndbufErrors))"
-)
-_SNMP6 = re.compile(rb"^([^6\s]*6)(\S+)\s+(\d+)", re.MULTILINE)
+_SNMP6 = re.compile(r"([^6]*6)(.+)")
 
 
 class NetstatCollector:
-    """node_netstat_*, untyped: the kernel mixes counters and states."""
+    """node_netstat_*, untyped: the kernel mixes counters and states.
+
+    fields: which of some 400 are told, by names such as TcpExt_ListenDrops.
+    """
 
     name = "netstat"
 
-    def __init__(self, host: Host) -> None:
-        self._host = host
+    def __init__(self, host: Host, fields: re.Pattern[str]) -> None:
+        self._host, self._fields = host, fields
+        self._protocols: dict[bytes, Columns] = {}
+        self._snmp6 = Columns(self._of_snmp6)
 
-    def collect(self) -> Iterator[MetricFamily]:
-        fields = parse(self._host.proc("net/netstat")) | parse(self._host.proc("net/snmp"))
+    def collect(self) -> Iterator[Found]:
+        for file in ("net/netstat", "net/snmp"):
+            yield from self.told(self._host.proc(file))
         # There is no such file where IPv6 is off.
-        fields |= parse_snmp6(read_optional(f"{self._host.procfs}/net/snmp6") or b"")
-        for name, value in fields.items():
-            if _is_told(name):
-                help_text = f"Statistic {name.replace('_', '', 1)}."
-                yield untyped(f"node_netstat_{name}", help_text, value)
+        words = (self._host.proc_or_none("net/snmp6") or b"").split()
+        yield from self._snmp6.told(words[::2], words[1::2])
+
+    def told(self, raw: bytes) -> Iterator[Found]:
+        """Of the content of /proc/net/netstat or snmp."""
+        for (protocol, *names), figures in pairs(raw):
+            yield from self._columns(protocol).told(names, figures)
+
+    def _columns(self, protocol: bytes) -> Columns:
+        found = self._protocols.get(protocol)
+        if found is None:
+            prefix = protocol.decode().removesuffix(":")
+            found = self._protocols[protocol] = Columns(
+                lambda name: self._family(f"{prefix}_{name}")
+            )
+        return found
+
+    def _of_snmp6(self, name: str) -> Family | None:
+        """`Ip6InOctets` is node_netstat_Ip6_InOctets."""
+        match = _SNMP6.fullmatch(name)
+        return self._family(f"{match[1]}_{match[2]}") if match else None
+
+    def _family(self, name: str) -> Family | None:
+        return _family(name) if self._fields.search(name) else None
 
 
-@lru_cache(maxsize=2048)  # the same some 400 names each time
-def _is_told(name: str) -> bool:
-    return _FIELDS.fullmatch(name) is not None
+def pairs(raw: bytes) -> Iterator[tuple[list[bytes], list[bytes]]]:
+    """Of each two lines, `Tcp: InSegs OutSegs` and `Tcp: 3 4`, the words; without the second Tcp:.
 
-
-def parse(raw: bytes) -> dict[str, int]:
-    """Pairs of lines, `Tcp: InSegs OutSegs` and `Tcp: 3 4` → {"Tcp_InSegs": 3, …}."""
-    fields = dict[str, int]()
+    ValueError where a line stands alone or two do not belong together.
+    """
     lines = raw.splitlines()
-    for header, numbers in zip(lines[::2], lines[1::2], strict=True):
-        protocol, _, names = header.decode().partition(":")
-        values = numbers.decode().partition(":")[2].split()
-        for name, value in zip(names.split(), values, strict=True):
-            fields[f"{protocol}_{name}"] = int(value)
-    return fields
+    for head, line in zip(lines[::2], lines[1::2], strict=True):
+        names, figures = head.split(), line.split()
+        if not names or names[:1] != figures[:1]:
+            raise ValueError(f"/proc/net: two lines that do not belong together: {line!r}")
+        yield names, figures[1:]
 
 
-def parse_snmp6(raw: bytes) -> dict[str, int]:
-    """`Ip6InOctets  5` → {"Ip6_InOctets": 5}."""
-    return {
-        f"{protocol.decode()}_{name.decode()}": int(value)
-        for protocol, name, value in _SNMP6.findall(raw)
-    }
+@lru_cache(maxsize=2048)
+def _family(name: str) -> Family:
+    protocol, _, field = name.partition("_")
+    return untyped(f"node_netstat_{name}", f"{field} of {protocol}, as the kernel counts it.")

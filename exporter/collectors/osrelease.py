@@ -5,14 +5,18 @@ import shlex
 from collections.abc import Iterator, Mapping
 
 from exporter.collectors.base import Host, NoDataError, read_optional, text
-from fleetpulse.model import MetricFamily, gauge
+from exporter.families import Found, gauge
 
 _FILES = ("/etc/os-release", "/usr/lib/os-release")
 _LABELS = (
     "build_id", "id", "id_like", "image_id", "image_version", "name", "pretty_name",
     "variant", "variant_id", "version", "version_codename", "version_id",
 )  # fmt: skip
+_FEW = ("id", "id_like", "name")
 _MAJOR_MINOR = re.compile(r"\d+(?:\.\d+)?")
+
+_INFO = gauge("node_os_info", "What os-release(5) says of the distribution; always 1.", *_LABELS)
+_VERSION = gauge("node_os_version", "The distribution's version, as major.minor.", *_FEW)
 
 
 class OsCollector:
@@ -22,12 +26,16 @@ class OsCollector:
 
     def __init__(self, host: Host) -> None:
         self._host = host
+        self._seen: tuple[bytes, list[Found]] | None = None
 
-    def collect(self) -> Iterator[MetricFamily]:
+    def collect(self) -> list[Found]:
         for file in _FILES:
             raw = read_optional(self._host.root(file))
-            if raw is not None:
-                return families(parse(text(raw)))
+            if raw is None:
+                continue
+            if self._seen is None or self._seen[0] != raw:  # it changes once in a year
+                self._seen = raw, list(families(parse(text(raw))))
+            return self._seen[1]
         raise NoDataError(f"none of {', '.join(_FILES)} can be read")
 
 
@@ -44,13 +52,8 @@ def parse(content: str) -> dict[str, str]:
     return values
 
 
-def families(values: Mapping[str, str]) -> Iterator[MetricFamily]:
-    labels = {label: values.get(label, "") for label in _LABELS}
-    names = ", ".join(_LABELS)
-    help_text = f"A metric with a constant '1' value labeled by {names}."
-    yield gauge("node_os_info", help_text).add(1, **labels)
-    version = _MAJOR_MINOR.search(labels["version_id"])
+def families(values: Mapping[str, str]) -> Iterator[Found]:
+    yield _INFO, {tuple(values.get(label, "") for label in _LABELS): 1}
+    version = _MAJOR_MINOR.search(values.get("version_id", ""))
     if version:
-        few = {label: labels[label] for label in ("id", "id_like", "name")}
-        help_text = "Metric containing the major.minor part of the OS version."
-        yield gauge("node_os_version", help_text).add(float(version[0]), **few)
+        yield _VERSION, {tuple(values.get(label, "") for label in _FEW): float(version[0])}

@@ -8,19 +8,21 @@ import re
 from collections.abc import Iterator
 
 from exporter.collectors.base import Host, NoDataError
-from fleetpulse.model import MetricFamily, counter
+from exporter.families import Found, counter
 
 _TOTAL = re.compile(rb"^(some|full) .*\btotal=(\d+)", re.MULTILINE)
-# Of each file the lines that say something: no CPU pressure stalls a whole host.
-_METRICS = {
-    ("cpu", "some"): ("cpu_waiting", "that processes have waited for CPU time"),
-    ("io", "some"): ("io_waiting", "that processes have waited due to IO congestion"),
-    ("io", "full"): ("io_stalled", "no process could make progress due to IO congestion"),
-    ("memory", "some"): ("memory_waiting", "that processes have waited for memory"),
-    ("memory", "full"): (
-        "memory_stalled",
-        "no process could make progress due to memory congestion",
-    ),
+_MICRO = 1_000_000
+# Of each file the lines that say something: no want of CPU stalls a whole host.
+_FAMILIES = {
+    (resource, kind): counter(f"node_pressure_{name}_seconds_total", f"Seconds in which {what}.")
+    for resource, kind, name, what in (
+        ("cpu", b"some", "cpu_waiting", "a process waited for a CPU"),
+        ("io", b"some", "io_waiting", "a process waited for I/O"),
+        ("io", b"full", "io_stalled", "all processes that could run waited for I/O"),
+        ("memory", b"some", "memory_waiting", "a process waited for memory"),
+        ("memory", b"full", "memory_stalled", "all processes that could run waited for memory"),
+        ("irq", b"full", "irq_stalled", "interrupts held up all processes that could run"),
+    )
 }
 
 
@@ -32,26 +34,25 @@ class PressureCollector:
     def __init__(self, host: Host) -> None:
         self._host = host
 
-    def collect(self) -> Iterator[MetricFamily]:
+    def collect(self) -> Iterator[Found]:
         for resource in ("cpu", "io", "memory"):
             yield from parse(resource, self._read(resource))
+        # Told by kernels since 6.1 that count the time spent in interrupts.
+        yield from parse("irq", self._host.proc_or_none("pressure/irq") or b"")
 
     def _read(self, resource: str) -> bytes:
         try:
             return self._host.proc(f"pressure/{resource}")
         except OSError as err:
             if err.errno in (errno.ENOENT, errno.EOPNOTSUPP):
-                raise NoDataError(
-                    "this kernel keeps no pressure figures (psi=1 turns it on)"
-                ) from err
+                why = "this kernel keeps no pressure figures (psi=1 turns it on)"
+                raise NoDataError(why) from err
             raise
 
 
-def parse(resource: str, raw: bytes) -> Iterator[MetricFamily]:
+def parse(resource: str, raw: bytes) -> Iterator[Found]:
     """The totals, in microseconds, of one resource's file."""
     for kind, total in _TOTAL.findall(raw):
-        found = _METRICS.get((resource, kind.decode()))
-        if found is not None:
-            name, what = found
-            help_text = f"Total time in seconds {what}"
-            yield counter(f"node_pressure_{name}_seconds_total", help_text, int(total) / 1_000_000)
+        family = _FAMILIES.get((resource, kind))
+        if family is not None:
+            yield family, int(total) / _MICRO

@@ -3,13 +3,19 @@
 from collections.abc import Iterator
 
 from exporter.collectors.base import Host
-from fleetpulse.model import MetricFamily, counter
+from exporter.families import Family, Found, Rows, counter
 
-_COLUMNS = (
-    ("processed", "Number of processed packets"),
-    ("dropped", "Number of dropped packets"),
-    ("times_squeezed", "Number of times processing packets ran out of quota"),
-)
+
+def _counter(name: str, help_text: str) -> Family:
+    return counter(f"node_softnet_{name}_total", help_text, "cpu")
+
+
+# By their columns in the file.
+_COLUMNS = {
+    0: _counter("processed", "Packets that the CPU took in."),
+    1: _counter("dropped", "Packets dropped because the CPU's backlog was full."),
+    2: _counter("times_squeezed", "Times that the CPU stopped with packets left, out of budget."),
+}
 _CPU_COLUMN = 12  # since Linux 5.10; before that the line's number has to do
 
 
@@ -21,16 +27,19 @@ class SoftnetCollector:
     def __init__(self, host: Host) -> None:
         self._host = host
 
-    def collect(self) -> Iterator[MetricFamily]:
+    def collect(self) -> Iterator[Found]:
         yield from parse(self._host.proc("net/softnet_stat"))
 
 
-def parse(raw: bytes) -> Iterator[MetricFamily]:
+def parse(raw: bytes) -> Iterator[Found]:
     """A line a CPU, in hexadecimal."""
-    rows = [[int(word, 16) for word in line.split()] for line in raw.splitlines()]
-    for column, (name, help_text) in enumerate(_COLUMNS):
-        family = counter(f"node_softnet_{name}_total", help_text)
-        for number, row in enumerate(rows):
-            cpu = row[_CPU_COLUMN] if len(row) > _CPU_COLUMN else number
-            family.add(row[column], cpu=str(cpu))
-        yield family
+    keyed = [
+        (_key(number, row), row) for number, row in enumerate(map(bytes.split, raw.splitlines()))
+    ]
+    for column, family in _COLUMNS.items():
+        rows: Rows = {key: int(row[column], 16) for key, row in keyed if column < len(row)}
+        yield family, rows
+
+
+def _key(number: int, row: list[bytes]) -> tuple[str]:
+    return (str(int(row[_CPU_COLUMN], 16) if len(row) > _CPU_COLUMN else number),)

@@ -3,8 +3,26 @@
 import time
 from collections.abc import Callable, Iterator, Mapping
 
-from exporter.collectors.base import Host, children, read, text
-from fleetpulse.model import MetricFamily, gauge
+from exporter.collectors.base import Host, text
+from exporter.families import Found, gauge
+
+_FOLDER = "devices/system/clocksource"
+_TIME = gauge("node_time_seconds", "The host's time, in Unix time.")
+_ZONE = gauge(
+    "node_time_zone_offset_seconds", "How far the host's time zone is ahead of UTC.", "time_zone"
+)
+_AVAILABLE = gauge(
+    "node_time_clocksource_available_info",
+    "Hardware that time could be counted by; always 1.",
+    "device",
+    "clocksource",
+)
+_CURRENT = gauge(
+    "node_time_clocksource_current_info",
+    "Hardware that time is counted by; always 1.",
+    "device",
+    "clocksource",
+)
 
 
 class TimeCollector:
@@ -18,36 +36,36 @@ class TimeCollector:
         now: Callable[[], float] = time.time,
         zone: Callable[[float], time.struct_time] = time.localtime,
     ) -> None:
-        self._folder = f"{host.sysfs}/devices/system/clocksource"
-        self._now, self._zone = now, zone
+        self._host, self._now, self._zone = host, now, zone
 
-    def collect(self) -> Iterator[MetricFamily]:
+    def collect(self) -> Iterator[Found]:
         now = self._now()
         local = self._zone(now)
-        yield gauge("node_time_seconds", "System time in seconds since epoch (1970).", now)
-        offset = gauge("node_time_zone_offset_seconds", "System time zone offset in seconds.")
-        yield offset.add(local.tm_gmtoff, time_zone=local.tm_zone)
+        yield _TIME, now
+        yield _ZONE, {(local.tm_zone,): local.tm_gmtoff}
         yield from clocksources({name: self._sources(name) for name in self._folders()})
 
     def _folders(self) -> list[str]:
-        try:
-            return [name for name in children(self._folder) if name.startswith("clocksource")]
-        except FileNotFoundError:  # a container may hide it; the time is worth telling all the same
-            return []
+        # A container may hide the folder; the time is worth telling all the same.
+        return [name for name in self._host.list_sys(_FOLDER) if name.startswith("clocksource")]
 
     def _sources(self, folder: str) -> tuple[bytes, bytes]:
-        path = f"{self._folder}/{folder}"
-        return read(f"{path}/available_clocksource"), read(f"{path}/current_clocksource")
+        path = f"{_FOLDER}/{folder}"
+        return (
+            self._host.sys(f"{path}/available_clocksource"),
+            self._host.sys(f"{path}/current_clocksource"),
+        )
 
 
-def clocksources(folders: Mapping[str, tuple[bytes, bytes]]) -> Iterator[MetricFamily]:
+def clocksources(folders: Mapping[str, tuple[bytes, bytes]]) -> Iterator[Found]:
     """From the two files, available and current, of each folder `clocksource<N>`."""
-    where = "clocksources read from '/sys/devices/system/clocksource'."
-    available = gauge("node_time_clocksource_available_info", f"Available {where}")
-    current = gauge("node_time_clocksource_current_info", f"Current {where}")
-    for folder, (possible, chosen) in folders.items():
-        device = folder.removeprefix("clocksource")
-        for source in text(possible).split():
-            available.add(1, device=device, clocksource=source)
-        current.add(1, device=device, clocksource=text(chosen).strip())
-    yield from (available, current)
+    devices = {folder.removeprefix("clocksource"): files for folder, files in folders.items()}
+    yield (
+        _AVAILABLE,
+        {
+            (device, source): 1
+            for device, (possible, _) in devices.items()
+            for source in text(possible).split()
+        },
+    )
+    yield _CURRENT, {(device, text(chosen).strip()): 1 for device, (_, chosen) in devices.items()}

@@ -4,14 +4,45 @@ import ctypes
 import errno
 import os
 from collections.abc import Callable, Iterator
+from functools import cache
 
 from exporter.collectors.base import Host, NoDataError
-from fleetpulse.model import MetricFamily, counter, gauge
+from exporter.families import Found, counter, gauge
 
 _CLOCK_ERROR = 5  # TIME_ERROR: the clock is not synchronised
 _STA_NANO = 0x2000  # in status: offset and jitter are in nanoseconds, not microseconds
 _MICRO, _NANO = 1e-6, 1e-9
 _SCALED_PPM = 1e-6 / 65536  # parts per million with a 16-bit fraction
+
+_SYNC = gauge("node_timex_sync_status", "Whether the clock is kept by a reliable one (1) or not.")
+_OFFSET = gauge("node_timex_offset_seconds", "How far the clock is from the one that keeps it.")
+_FREQUENCY = gauge(
+    "node_timex_frequency_adjustment_ratio", "The clock's speed, as a part of its hardware's."
+)
+_MAXERROR = gauge("node_timex_maxerror_seconds", "How wrong the clock can be at the most.")
+_ESTERROR = gauge("node_timex_estimated_error_seconds", "How wrong the clock seems to be.")
+_STATUS = gauge("node_timex_status", "The clock's state, the bits of adjtimex(2) as a number.")
+_CONSTANT = gauge("node_timex_loop_time_constant", "How slowly the clock follows its keeper.")
+_TICK = gauge("node_timex_tick_seconds", "Time between two of the clock's ticks.")
+_PPS_FREQUENCY = gauge(
+    "node_timex_pps_frequency_hertz", "Frequency of the pulse-per-second signal."
+)
+_PPS_JITTER = gauge("node_timex_pps_jitter_seconds", "Unsteadiness of the pulse-per-second signal.")
+_PPS_SHIFT = gauge(
+    "node_timex_pps_shift_seconds", "Length of the interval that pulses are judged over."
+)
+_PPS_STABILITY = gauge(
+    "node_timex_pps_stability_hertz", "How much the pulses' frequency changed of late, on average."
+)
+_TAI = gauge("node_timex_tai_offset_seconds", "How far international atomic time is ahead of UTC.")
+_JITTERS = counter("node_timex_pps_jitter_total", "Pulses that were too unsteady.")
+_CALIBRATIONS = counter(
+    "node_timex_pps_calibration_total", "Intervals that pulses were judged over."
+)
+_ERRORS = counter("node_timex_pps_error_total", "Intervals in which judging the pulses failed.")
+_INSTABILITIES = counter(
+    "node_timex_pps_stability_exceeded_total", "Intervals in which the frequency changed too much."
+)
 
 
 class Timex(ctypes.Structure):
@@ -43,11 +74,15 @@ class Timex(ctypes.Structure):
     )
 
 
+@cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
+
+
 def adjtimex() -> tuple[int, Timex]:
     """The clock's state and figures; changes nothing. OSError where the kernel refuses."""
     buffer = Timex()
-    libc = ctypes.CDLL(None, use_errno=True)
-    state = int(libc.adjtimex(ctypes.byref(buffer)))
+    state = int(_libc().adjtimex(ctypes.byref(buffer)))
     if state < 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
@@ -62,7 +97,7 @@ class TimexCollector:
     def __init__(self, _host: Host, read_clock: Callable[[], tuple[int, Timex]] = adjtimex) -> None:
         self._read_clock = read_clock
 
-    def collect(self) -> Iterator[MetricFamily]:
+    def collect(self) -> Iterator[Found]:
         try:
             return families(*self._read_clock())
         except OSError as err:
@@ -71,35 +106,22 @@ class TimexCollector:
             raise
 
 
-def families(state: int, clock: Timex) -> Iterator[MetricFamily]:
+def families(state: int, clock: Timex) -> Iterator[Found]:
     fine = _NANO if clock.status & _STA_NANO else _MICRO
-    gauges = (
-        ("sync_status", "Is clock synchronized to a reliable server (1 = yes, 0 = no).",
-         float(state != _CLOCK_ERROR)),
-        ("offset_seconds", "Time offset in between local system and reference clock.",
-         clock.offset * fine),
-        ("frequency_adjustment_ratio", "Local clock frequency adjustment.",
-         1 + clock.freq * _SCALED_PPM),
-        ("maxerror_seconds", "Maximum error in seconds.", clock.maxerror * _MICRO),
-        ("estimated_error_seconds", "Estimated error in seconds.", clock.esterror * _MICRO),
-        ("status", "Value of the status array bits.", clock.status),
-        ("loop_time_constant", "Phase-locked loop time constant.", clock.constant),
-        ("tick_seconds", "Seconds between clock ticks.", clock.tick * _MICRO),
-        ("pps_frequency_hertz", "Pulse per second frequency.", clock.ppsfreq * _SCALED_PPM),
-        ("pps_jitter_seconds", "Pulse per second jitter.", clock.jitter * fine),
-        ("pps_shift_seconds", "Pulse per second interval duration.", clock.shift),
-        ("pps_stability_hertz",
-         "Pulse per second stability, average of recent frequency changes.",
-         clock.stabil * _SCALED_PPM),
-        ("tai_offset_seconds", "International Atomic Time (TAI) offset.", clock.tai),
-    )  # fmt: skip
-    counters = (
-        ("pps_jitter_total", "jitter limit exceeded events", clock.jitcnt),
-        ("pps_calibration_total", "calibration intervals", clock.calcnt),
-        ("pps_error_total", "calibration errors", clock.errcnt),
-        ("pps_stability_exceeded_total", "stability limit exceeded events", clock.stbcnt),
-    )
-    for name, help_text, value in gauges:
-        yield gauge(f"node_timex_{name}", help_text, value)
-    for name, what, count in counters:
-        yield counter(f"node_timex_{name}", f"Pulse per second count of {what}.", count)
+    yield _SYNC, int(state != _CLOCK_ERROR)
+    yield _OFFSET, clock.offset * fine
+    yield _FREQUENCY, 1 + clock.freq * _SCALED_PPM
+    yield _MAXERROR, clock.maxerror * _MICRO
+    yield _ESTERROR, clock.esterror * _MICRO
+    yield _STATUS, clock.status
+    yield _CONSTANT, clock.constant
+    yield _TICK, clock.tick * _MICRO
+    yield _PPS_FREQUENCY, clock.ppsfreq * _SCALED_PPM
+    yield _PPS_JITTER, clock.jitter * fine
+    yield _PPS_SHIFT, clock.shift
+    yield _PPS_STABILITY, clock.stabil * _SCALED_PPM
+    yield _TAI, clock.tai
+    yield _JITTERS, clock.jitcnt
+    yield _CALIBRATIONS, clock.calcnt
+    yield _ERRORS, clock.errcnt
+    yield _INSTABILITIES, clock.stbcnt

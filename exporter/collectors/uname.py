@@ -4,7 +4,18 @@ import os
 from collections.abc import Callable, Iterator
 
 from exporter.collectors.base import Host, text
-from fleetpulse.model import MetricFamily, gauge
+from exporter.families import Found, gauge
+
+_INFO = gauge(
+    "node_uname_info",
+    "What uname(2) says of the kernel and the host; always 1.",
+    "sysname",
+    "release",
+    "version",
+    "machine",
+    "nodename",
+    "domainname",
+)
 
 
 class UnameCollector:
@@ -15,20 +26,9 @@ class UnameCollector:
     def __init__(self, host: Host, uname: Callable[[], os.uname_result] = os.uname) -> None:
         self._host, self._uname = host, uname
 
-    def collect(self) -> Iterator[MetricFamily]:
+    def collect(self) -> Iterator[Found]:
+        name = self._uname()
         # Python's uname leaves out the NIS domain, which Linux adds to POSIX' fields.
-        domain = self._host.proc("sys/kernel/domainname")
-        yield info(self._uname(), text(domain).strip())
-
-
-def info(name: os.uname_result, domain: str) -> MetricFamily:
-    help_text = "Labeled system information as provided by the uname system call."
-    return gauge("node_uname_info", help_text).add(
-        1,
-        sysname=name.sysname,
-        release=name.release,
-        version=name.version,
-        machine=name.machine,
-        nodename=name.nodename,
-        domainname=domain,
-    )
+        domain = text(self._host.proc("sys/kernel/domainname")).strip()
+        key = (name.sysname, name.release, name.version, name.machine, name.nodename, domain)
+        yield _INFO, {key: 1}

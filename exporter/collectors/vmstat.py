@@ -4,26 +4,27 @@ import re
 from collections.abc import Iterator
 
 from exporter.collectors.base import Host
-from fleetpulse.model import MetricFamily, untyped
-
-# Of some 170 fields the ones that node_exporter tells by default.
-_FIELDS = re.compile(rb"^((?:oom_kill|pgpg|pswp|pg\S*fault)\S*) (\d+)$", re.MULTILINE)
+from exporter.collectors.columns import Columns
+from exporter.families import Family, Found, untyped
 
 
 class VmstatCollector:
-    """node_vmstat_*, untyped: the kernel mixes counters and states."""
+    """node_vmstat_*, untyped: the kernel mixes counters and states.
+
+    fields: which of some 170 are told, by their names.
+    """
 
     name = "vmstat"
 
-    def __init__(self, host: Host) -> None:
-        self._host = host
+    def __init__(self, host: Host, fields: re.Pattern[str]) -> None:
+        self._host, self._fields = host, fields
+        self._columns = Columns(self._family)
 
-    def collect(self) -> Iterator[MetricFamily]:
-        yield from parse(self._host.proc("vmstat"))
+    def collect(self) -> Iterator[Found]:
+        words = self._host.proc("vmstat").split()
+        yield from self._columns.told(words[::2], words[1::2])
 
-
-def parse(raw: bytes) -> Iterator[MetricFamily]:
-    for name, value in _FIELDS.findall(raw):
-        field = name.decode()
-        help_text = f"/proc/vmstat information field {field}."
-        yield untyped(f"node_vmstat_{field}", help_text, int(value))
+    def _family(self, name: str) -> Family | None:
+        if not self._fields.search(name):
+            return None
+        return untyped(f"node_vmstat_{name}", f"{name} of /proc/vmstat.")

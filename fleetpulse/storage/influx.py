@@ -24,7 +24,8 @@ from fleetpulse.model import Metadata, Page
 from fleetpulse.service import STOP_DEADLINE, Periodic
 from fleetpulse.storage.drain import Drain, Send, SendError
 from fleetpulse.storage.spool import Spool
-from fleetpulse.yamlconf import Duration, FilePath, Secret, Section, Size, read_secret
+from fleetpulse.yamlconf import Duration, FilePath, Secret, Section, Size
+from fleetpulse.yamldoc import read_secret
 
 log = logging.getLogger(__name__)
 

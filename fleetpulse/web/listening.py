@@ -1,0 +1,69 @@
+"""Sockets that wait for connections."""
+
+import errno
+import socket
+from typing import Any
+
+from fleetpulse.errors import StartError
+from fleetpulse.values import ListenAddress
+
+_BACKLOG = 512
+_ALL = ("", "0.0.0.0", "::")  # noqa: S104 - compared, not bound
+_NO_IPV6 = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT)
+
+
+def listen(address: ListenAddress) -> socket.socket:
+    """A listening socket; StartError says which address is taken and what to do.
+
+    All addresses are those of IPv6 too, however they are written, as Go has it; only those of
+    IPv4 where the system has no IPv6.
+    """
+    try:
+        if address.host in _ALL:
+            return _everywhere(address.port)
+        family, where = _resolved(address)
+        return _bound(family, where)
+    except OSError as err:
+        raise StartError(
+            f"cannot listen on {address}: {err.strerror or err}; stop what uses the port, "
+            f"or choose another with --listen or the section's listen key"
+        ) from err
+
+
+def bound_to(address: ListenAddress, listener: socket.socket) -> ListenAddress:
+    """address with the port that 0 became."""
+    return ListenAddress(address.host, listener.getsockname()[1])
+
+
+def _resolved(address: ListenAddress) -> tuple[int, Any]:
+    found = socket.getaddrinfo(
+        address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )
+    # A name may have addresses of both kinds: IPv4 first, where scrapers look first.
+    family, _, _, _, where = min(found, key=lambda info: info[0] != socket.AF_INET)
+    return family, where
+
+
+def _everywhere(port: int) -> socket.socket:
+    if socket.has_dualstack_ipv6():
+        try:
+            return _bound(socket.AF_INET6, ("::", port), dual=True)
+        except OSError as err:
+            if err.errno not in _NO_IPV6:  # switched off, though the system knows it
+                raise
+    return _bound(socket.AF_INET, ("0.0.0.0", port))  # noqa: S104 - all addresses are asked for
+
+
+def _bound(family: int, where: Any, *, dual: bool = False) -> socket.socket:
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if dual else 1)
+        listener.bind(where)
+        listener.listen(_BACKLOG)
+        listener.setblocking(False)
+    except OSError:
+        listener.close()
+        raise
+    return listener
