@@ -6,6 +6,7 @@ deleting them. psutil is a fake with its tuples.
 
 # What the standard library needs for itself comes in before the system changes.
 import concurrent.futures  # noqa: F401
+import contextlib
 import dataclasses  # noqa: F401
 import importlib.abc
 import os
@@ -56,6 +57,10 @@ def fake_psutil() -> ModuleType:
         cpu_times=lambda: SimpleNamespace(user=1.0, system=1.0),
         memory_info=lambda: SimpleNamespace(rss=1, vms=1),
         create_time=lambda: 1.0,
+        oneshot=contextlib.nullcontext,
+        name=lambda: "explorer.exe",
+        username=lambda: "HOST\\user",
+        pid=4,
         **({"num_handles": lambda: 1} if WINDOWS else {"num_fds": lambda: 1}),
     )
     psutil.__dict__.update(
@@ -69,7 +74,10 @@ def fake_psutil() -> ModuleType:
         disk_partitions=lambda: [mount("C:\\", "C:\\", "NTFS", "rw,fixed")],
         disk_usage=lambda path: usage(3, 1, 2, 33.3),
         boot_time=lambda: 1.0,
-        Process=lambda: process,
+        Process=lambda pid=None: process,
+        pids=lambda: [0, 4],
+        Error=OSError,
+        sensors_battery=lambda: SimpleNamespace(percent=50, secsleft=-1, power_plugged=True),
     )
     return psutil
 
@@ -90,10 +98,10 @@ def main() -> None:
     sys.platform = sys.argv[1]
 
     from exporter.block import Block
-    from exporter.collectors.portable.table import portable_collectors
+    from exporter.collectors.portable.table import COLLECTORS, portable_collectors
     from exporter.page import TEXT, render
 
-    for collector in portable_collectors():
+    for collector in portable_collectors(names=COLLECTORS):
         part, dropped = Block().take(collector.collect())
         assert dropped == []
         assert render([part], TEXT)

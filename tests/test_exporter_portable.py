@@ -26,7 +26,7 @@ from exporter.collectors.portable.netclass import NetclassCollector
 from exporter.collectors.portable.netdev import NetdevCollector
 from exporter.collectors.portable.osrelease import OsCollector, Release, this_release
 from exporter.collectors.portable.process import ProcessCollector
-from exporter.collectors.portable.table import COLLECTORS, portable_collectors
+from exporter.collectors.portable.table import COLLECTORS, OFF_BY_DEFAULT, portable_collectors
 from exporter.collectors.portable.time import TimeCollector
 from exporter.collectors.portable.uname import UnameCollector
 from exporter.collectors.sensors import SensorsCollector
@@ -260,7 +260,8 @@ def test_all_of_the_table_work_with_the_real_psutil() -> None:
     for collector in portable_collectors():
         if collector.name != "os":  # Linux' release stands in a file that is not read here
             assert samples(collector) or collector.name == "diskstats"
-    assert [collector.name for collector in portable_collectors()] == list(COLLECTORS)
+    assert [made.name for made in portable_collectors(names=COLLECTORS)] == list(COLLECTORS)
+    assert {made.name for made in portable_collectors()} == set(COLLECTORS) - OFF_BY_DEFAULT
     assert this_release() == Release()
 
 

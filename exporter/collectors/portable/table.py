@@ -1,6 +1,6 @@
 """Which collectors there are where there is no /proc."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from exporter.collectors.base import Collector
@@ -14,9 +14,12 @@ from exporter.collectors.portable.netclass import NetclassCollector
 from exporter.collectors.portable.netdev import NetdevCollector
 from exporter.collectors.portable.osrelease import OsCollector
 from exporter.collectors.portable.process import ProcessCollector
+from exporter.collectors.portable.proclist import ProcList
 from exporter.collectors.portable.time import TimeCollector
 from exporter.collectors.portable.uname import UnameCollector
 from exporter.collectors.portable.wanted import Wanted, every
+from exporter.collectors.sensors import SensorsCollector
+from exporter.collectors.top import TopCollector
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,7 @@ class Settings:
     mount_timeout: float = 2.0  # seconds
     wanted_netdev: Wanted = every
     wanted_netclass: Wanted = every
+    top_count: int = 10
 
 
 Make = Callable[[Settings], Collector]
@@ -46,11 +50,19 @@ COLLECTORS: Mapping[str, Make] = {
     "netdev": lambda settings: NetdevCollector(settings.wanted_netdev),
     "os": lambda _: OsCollector(),
     "process": lambda _: ProcessCollector(),
+    "sensors": lambda _: SensorsCollector(),
     "time": lambda _: TimeCollector(),
+    "top": lambda settings: TopCollector(ProcList(), settings.top_count),
     "uname": lambda _: UnameCollector(),
 }
 
 
-def portable_collectors(settings: Settings | None = None) -> list[Collector]:
-    """All of them."""
-    return [make(settings or Settings()) for make in COLLECTORS.values()]
+OFF_BY_DEFAULT = frozenset({"sensors", "top"})
+
+
+def portable_collectors(
+    settings: Settings | None = None, names: Iterable[str] | None = None
+) -> list[Collector]:
+    """Those named, by default all that are on by default. KeyError for an unknown name."""
+    chosen = [name for name in COLLECTORS if name not in OFF_BY_DEFAULT] if names is None else names
+    return [COLLECTORS[name](settings or Settings()) for name in chosen]
