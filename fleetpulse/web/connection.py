@@ -25,6 +25,7 @@ class House(Protocol):
     patience: float  # seconds for a whole head, for the TLS handshake, for taking an answer
     idle: float  # seconds that a connection lives without a request
     buffer: memoryview  # shared by all connections: what is read leaves it at once
+    stopping: bool
 
     def enter(self, guest: "Connection") -> TlsPipe | None: ...
     def leave(self, guest: "Connection") -> None: ...
@@ -106,8 +107,14 @@ class Connection(asyncio.BufferedProtocol):
     # What the house calls
 
     def dismiss(self) -> None:
+        """Ends at once."""
         self._phase = _Phase.GONE
         self._transport.abort()
+
+    def retire(self) -> None:
+        """Ends when the answer that is being made, or sent, is out."""
+        if self._phase is _Phase.READING:
+            self._close()
 
     # Reading
 
@@ -157,8 +164,9 @@ class Connection(asyncio.BufferedProtocol):
         if self._phase is not _Phase.ANSWERING or read is None:
             return  # the client has gone
         self._house.served(self)
-        self._write(self._message(response, read.keep, read.request.method == "HEAD"))
-        if not read.keep:
+        keep = read.keep and not self._house.stopping
+        self._write(self._message(response, keep, read.request.method == "HEAD"))
+        if not keep:
             self._close()
         elif self._paused:
             self._phase = _Phase.SENDING
@@ -180,6 +188,9 @@ class Connection(asyncio.BufferedProtocol):
 
     def _rest(self) -> None:
         """The answer is out: the next request may come, or is there already."""
+        if self._house.stopping:
+            self._close()
+            return
         self._phase = _Phase.READING
         self._limit(self._house.idle)
         if self._reader.waiting or self._ended:
