@@ -76,9 +76,8 @@ class Connection(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         if self._phase is _Phase.DEAF or self._phase is _Phase.GONE:
             return
-        data: bytes | memoryview = self._house.buffer[:nbytes]
-        if self._tls is not None:
-            data = self._deciphered(self._tls, data)
+        received = self._house.buffer[:nbytes]
+        data = received if self._tls is None else self._deciphered(self._tls, received)
         if data:
             self._reader.feed(data)
             self._proceed()

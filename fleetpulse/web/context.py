@@ -2,7 +2,6 @@
 
 import os
 import ssl
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from ipaddress import ip_address
@@ -105,6 +104,8 @@ def _on_file(text: str | None, file: Path | None) -> Iterator[Path]:
             memory.flush()
             yield Path(f"/proc/self/fd/{memory.fileno()}")
     else:
+        import tempfile  # large, and rarely needed
+
         handle, name = tempfile.mkstemp()  # readable for the owner alone
         try:
             with os.fdopen(handle, "w") as stream:
@@ -124,7 +125,8 @@ def unwanted(tls: ssl.SSLObject, allowed: Sequence[str]) -> str | None:
     certificate = tls.getpeercert()
     if not allowed or not certificate:
         return None
-    names = {_plain(kind, name) for kind, name in certificate.get("subjectAltName", ())}
+    pairs: Sequence[tuple[str, str]] = certificate.get("subjectAltName", ())  # type: ignore[assignment]
+    names = {_plain(kind, name) for kind, name in pairs}
     if names & set(allowed):
         return None
     return f"none of the client certificate's names is allowed: {', '.join(sorted(names))}"

@@ -85,6 +85,9 @@ class RequestReader:
     def _admit(self, head: h11.Request) -> None:
         if head.http_version not in (b"1.1", b"1.0"):
             raise RefusedError(505, "HTTP/1.1 and HTTP/1.0 are spoken here")
+        if {name for name, _ in head.headers} >= {b"content-length", b"transfer-encoding"}:
+            # Two lengths: whoever stands between may take the other one (RFC 9112, section 6.1).
+            raise RefusedError(400, "this is no HTTP request")
         if self._parser.they_are_waiting_for_100_continue:
             raise RefusedError(417, "no request here has a body")
         self._head = head
