@@ -40,6 +40,7 @@ class _Phase(Enum):
     READING = auto()  # for a request, of which a part may be there
     ANSWERING = auto()
     SENDING = auto()  # an answer that the client does not take at once
+    TURNING = auto()  # to the next request, of which there are bytes, after the other clients
     DEAF = auto()  # refused: what still comes is thrown away
     GONE = auto()
 
@@ -85,9 +86,7 @@ class Connection(asyncio.BufferedProtocol):
     def eof_received(self) -> bool:
         """True keeps the way back open: a client may close its own and still want its answer."""
         self._ended = True
-        if self._phase is _Phase.READING:
-            return self._reader.waiting > 0
-        return self._phase is not _Phase.DEAF
+        return self._phase in (_Phase.ANSWERING, _Phase.SENDING, _Phase.TURNING)
 
     def pause_writing(self) -> None:
         self._paused = True
@@ -112,7 +111,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def retire(self) -> None:
         """Ends when the answer that is being made, or sent, is out."""
-        if self._phase is _Phase.READING:
+        if self._phase in (_Phase.READING, _Phase.TURNING):
             self._close()
 
     # Reading
@@ -192,11 +191,17 @@ class Connection(asyncio.BufferedProtocol):
             return
         self._phase = _Phase.READING
         self._limit(self._house.idle)
+        if not self._transport.is_reading() and self._reader.waiting <= _PIPELINE:
+            self._transport.resume_reading()
         if self._reader.waiting or self._ended:
-            if not self._transport.is_reading() and not self._ended:
-                self._transport.resume_reading()
             # Not at once: who sends a thousand requests together must not keep out the others.
-            self._loop.call_soon(self._proceed)
+            self._phase = _Phase.TURNING
+            self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        if self._phase is _Phase.TURNING:
+            self._phase = _Phase.READING
+            self._proceed()
 
     def _refuse(self, err: RefusedError) -> None:
         self._write(self._message(text(err.status, str(err)), keep=False, bodiless=False))

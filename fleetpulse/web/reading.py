@@ -46,11 +46,6 @@ class RequestReader:
         """Bytes that were fed and not looked at yet."""
         return len(self._unread)
 
-    @property
-    def begun(self) -> bool:
-        """Whether a part of a request is there."""
-        return bool(self._unread or self._head or self._parser.trailing_data[0])
-
     def next(self) -> Read | None:
         """The next request once all of it is there. RefusedError where there cannot be one."""
         try:
