@@ -32,7 +32,7 @@ def wants_openmetrics(accept: str) -> bool:
 def _kind(name: str, parameters: dict[str, str]) -> str:
     if name == _OPENMETRICS and parameters.get("version") in _OPENMETRICS_VERSIONS:
         return "openmetrics"
-    if name == "text/plain" and parameters.get("version", "0.0.4") not in ("0.0.4",):
+    if name == "text/plain" and parameters.get("version", "0.0.4") != "0.0.4":
         return ""
     return "text" if name in ("text/plain", "text/*", "*/*") else ""
 

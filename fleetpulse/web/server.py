@@ -23,7 +23,6 @@ from fleetpulse.web.workers import Workers
 
 log = logging.getLogger(__name__)
 
-_GRACE = STOP_DEADLINE - 1.5  # seconds for answers under way when the server stops
 _MOST_THREADS = 64  # where max_requests sets no limit
 _BUFFER = 16 << 10
 
@@ -42,6 +41,7 @@ class WebServer:
     max_requests: blocking requests at a time, past which the answer is 503; 0 sets no limit.
     patience: seconds in which a client must have sent its whole request, TLS and all, and in
     which it must have taken the answer. idle: seconds that a connection lives without a request.
+    grace: seconds for answers under way when the server stops.
     """
 
     def __init__(
@@ -55,12 +55,13 @@ class WebServer:
         patience: float = 15.0,
         idle: float = 300.0,
         max_connections: int = 512,
+        grace: float = STOP_DEADLINE - 1.5,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name, self.addresses = name, list(listen)
         self.patience, self.idle = patience, idle
         self.buffer = memoryview(bytearray(_BUFFER))
-        self.stopping = False
+        self.stopping, self._grace = False, grace
         self._route = routes.get if isinstance(routes, Mapping) else routes
         self._max_requests, self._running = max_requests, 0
         self._workers = Workers(name, max_requests or _MOST_THREADS)
@@ -117,7 +118,7 @@ class WebServer:
             server.close()
         for guest in self._crowd.all():
             guest.retire()
-        self._loop.call_later(_GRACE, self._end_all)
+        self._loop.call_later(self._grace, self._end_all)
         self._end_if_empty()
 
     def _end_all(self) -> None:
