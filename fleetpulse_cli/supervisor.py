@@ -16,6 +16,7 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 from fleetpulse.errors import StartError
+from fleetpulse.logs import wants_a_person
 from fleetpulse.values import ListenAddress
 
 CANNOT_START = 2  # exit code of a role that will not start until a person mends something
@@ -148,7 +149,7 @@ class Supervisor:
                 line = raw.decode(errors="replace").rstrip()
                 logger.info("%s", line)
                 child.last_lines = [*child.last_lines[-4:], line]
-                if " WARNING " in line or " ERROR " in line:
+                if wants_a_person(line):
                     self._say(f"{child.role.name}: {line}")
         handler.close()
 
