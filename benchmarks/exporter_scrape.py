@@ -17,7 +17,7 @@ from pathlib import Path
 
 import requests
 
-from exporter.config import COLLECTOR_NAMES
+from exporter.names import COLLECTOR_NAMES
 
 ROOT = Path(__file__).parents[1]
 _TICK = os.sysconf("SC_CLK_TCK")
