@@ -16,6 +16,7 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 from fleetpulse.errors import StartError
+from fleetpulse.logs import wants_a_person
 from fleetpulse.sdnotify import for_children
 from fleetpulse.values import ListenAddress
 
@@ -149,7 +150,7 @@ class Supervisor:
                 line = raw.decode(errors="replace").rstrip()
                 logger.info("%s", line)
                 child.last_lines = [*child.last_lines[-4:], line]
-                if " WARNING " in line or " ERROR " in line:
+                if wants_a_person(line):
                     self._say(f"{child.role.name}: {line}")
         handler.close()
 
