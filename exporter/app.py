@@ -8,12 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from exporter.builds import builds
 from exporter.collectors.base import Collector
-from exporter.collectors.table import build
+from exporter.collectors.table import build, of_process
 from exporter.config import ExporterConfig, PushConfig
 from exporter.families import Found
 from exporter.handlers import Handlers
-from exporter.own import ProcessFigures, builds
 from exporter.page import TEXT
 from exporter.pages import Pages
 from exporter.pushing import Pushing, http_post
@@ -51,7 +51,7 @@ class ExporterApp:
         self._config, self._own = config, own
         self._make_collectors = make_collectors
         self._changing = threading.Lock()  # one start, stop or reload at a time
-        self._process = ProcessFigures()
+        self._process = of_process()
         self.pages = self._new_pages(config)
         self._handlers = Handlers(lambda: self.pages, self.ready)
         self._pushing = Pushing(

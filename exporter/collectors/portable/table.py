@@ -13,7 +13,6 @@ from exporter.collectors.portable.meminfo import MeminfoCollector
 from exporter.collectors.portable.netclass import NetclassCollector
 from exporter.collectors.portable.netdev import NetdevCollector
 from exporter.collectors.portable.osrelease import OsCollector
-from exporter.collectors.portable.process import ProcessCollector
 from exporter.collectors.portable.proclist import ProcList
 from exporter.collectors.portable.time import TimeCollector
 from exporter.collectors.portable.uname import UnameCollector
@@ -49,7 +48,6 @@ COLLECTORS: Mapping[str, Make] = {
     "netclass": lambda settings: NetclassCollector(settings.wanted_netclass),
     "netdev": lambda settings: NetdevCollector(settings.wanted_netdev),
     "os": lambda _: OsCollector(),
-    "process": lambda _: ProcessCollector(),
     "sensors": lambda _: SensorsCollector(),
     "time": lambda _: TimeCollector(),
     "top": lambda settings: TopCollector(ProcList(), settings.top_count),
@@ -57,12 +55,7 @@ COLLECTORS: Mapping[str, Make] = {
 }
 
 
-OFF_BY_DEFAULT = frozenset({"sensors", "top"})
-
-
-def portable_collectors(
-    settings: Settings | None = None, names: Iterable[str] | None = None
-) -> list[Collector]:
-    """Those named, by default all that are on by default. KeyError for an unknown name."""
-    chosen = [name for name in COLLECTORS if name not in OFF_BY_DEFAULT] if names is None else names
-    return [COLLECTORS[name](settings or Settings()) for name in chosen]
+def portable_collectors(settings: Settings, names: Iterable[str]) -> list[Collector]:
+    """Those of names that there are here; `stat` brings what boottime tells of it."""
+    wanted = {"boottime" if name == "stat" else name for name in names}
+    return [make(settings) for name, make in COLLECTORS.items() if name in wanted]

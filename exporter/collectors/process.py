@@ -1,25 +1,11 @@
-"""What the exporter tells of itself: process_*, as Prometheus' client libraries have it, and more."""
+"""The exporter's own process, under the names of Prometheus' client libraries."""
 
 import os
 import resource
-import sys
 from collections.abc import Callable, Iterator
 
 from exporter.collectors.base import Host
 from exporter.families import Found, counter, gauge
-from fleetpulse import __version__
-
-_BUILD = gauge("fleetpulse_build_info", "Version of FleetPulse; always 1.", "version")
-# Under node_exporter's name as well, since dashboards look a host's exporter up by it.
-_NODE_BUILD = gauge(
-    "node_exporter_build_info",
-    "Version of the exporter that speaks for the host; always 1.",
-    "branch",
-    "goversion",
-    "revision",
-    "version",
-)
-_PYTHON = f"python{sys.version_info.major}.{sys.version_info.minor}.{sys.version_info.micro}"
 
 _CPU = counter("process_cpu_seconds_total", "Seconds of CPU time that the exporter took.")
 _OPEN = gauge("process_open_fds", "Files that the exporter has open.")
@@ -32,13 +18,10 @@ _START = gauge("process_start_time_seconds", "When the exporter was started, in 
 _UNLIMITED = 2**64 - 1  # as the other client libraries tell it
 
 
-def builds() -> Iterator[Found]:
-    yield _BUILD, {(__version__,): 1}
-    yield _NODE_BUILD, {("fleetpulse", _PYTHON, "", __version__): 1}
-
-
-class ProcessFigures:
+class ProcessCollector:
     """process_*, from /proc/self: of this process, wherever the host's /proc is mounted."""
+
+    name = "process"
 
     def __init__(
         self,
