@@ -184,7 +184,7 @@ def test_the_real_mounts_of_this_host() -> None:
         assert root in ([], [told.f_blocks * told.f_frsize])
 
 
-@given(st.binary(max_size=200))
+@given(raw=st.binary(max_size=200))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_broken_mounts_are_a_value_error_or_a_page(raw: bytes, tmp_path: Path) -> None:
     host = host_of(tmp_path)
