@@ -29,7 +29,9 @@ def told(answers: dict[bytes, Answer], *good: str) -> bool:
     return {path.decode() for path, answer in answers.items() if answer == FIGURES} == set(good)
 
 
-def ask_in(world: World, asker: Asker, asked: dict[bytes, str]) -> tuple[dict[bytes, Answer], float]:
+def ask_in(
+    world: World, asker: Asker, asked: dict[bytes, str]
+) -> tuple[dict[bytes, Answer], float]:
     start = world.now
     return asker.ask(asked), world.now - start
 

@@ -134,7 +134,7 @@ ANSWERS = [
 @pytest.mark.parametrize(("line", "expected"), ANSWERS)
 def test_answers(line: bytes, expected: Figures | str | None) -> None:
     if expected is None:
-        with pytest.raises(ValueError, match="not an answer|invalid literal"):
+        with pytest.raises(ValueError, match=r"not an answer|invalid literal"):
             parse(line)
         return
     answer = parse(line)
