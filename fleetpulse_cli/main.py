@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from fleetpulse.errors import ConfigError, FleetPulseError
-from fleetpulse.telemetry import setup_logging
+from fleetpulse.logs import setup_logging
 from fleetpulse.values import parse_duration
 from fleetpulse_cli.parser import build_parser
 

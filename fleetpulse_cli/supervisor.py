@@ -16,6 +16,8 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 from fleetpulse.errors import StartError
+from fleetpulse.logs import wants_a_person
+from fleetpulse.sdnotify import for_children
 from fleetpulse.values import ListenAddress
 
 CANNOT_START = 2  # exit code of a role that will not start until a person mends something
@@ -118,7 +120,7 @@ class Supervisor:
 
     def _start(self, child: _Child) -> None:
         command = [sys.executable, "-m", "fleetpulse_cli.main", *child.role.arguments]
-        environment = {**os.environ, PARENT_VARIABLE: str(os.getpid())}
+        environment = {**for_children(os.environ), PARENT_VARIABLE: str(os.getpid())}
         # A session of its own: Ctrl-C must reach the supervisor alone, which stops in order.
         try:
             process = subprocess.Popen(  # noqa: S603 - our own program, no shell
@@ -148,7 +150,7 @@ class Supervisor:
                 line = raw.decode(errors="replace").rstrip()
                 logger.info("%s", line)
                 child.last_lines = [*child.last_lines[-4:], line]
-                if " WARNING " in line or " ERROR " in line:
+                if wants_a_person(line):
                     self._say(f"{child.role.name}: {line}")
         handler.close()
 

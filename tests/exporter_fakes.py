@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from exporter.answer import Answer, Verdict
 from exporter.block import Block
 from exporter.collectors.base import Collector, Host
 from exporter.collectors.cpu import CpuCollector
@@ -20,7 +21,6 @@ from exporter.collectors.uname import UnameCollector
 from exporter.config import ExporterConfig
 from exporter.families import Found
 from exporter.page import TEXT
-from exporter.post import Answer, Verdict
 from tests.statvfs_fakes import World, statvfs
 
 DATA = Path(__file__).parent / "data" / "exporter"
@@ -85,6 +85,10 @@ class FakePost:
 
     answers: list[Answer] = field(default_factory=list)
     got: list[tuple[str, float, bytes]] = field(default_factory=list)
+    key: object = "key"
+
+    def key_stamp(self) -> object:
+        return self.key
 
     def send(self, batch_id: str, at: float, body: bytes) -> Answer:
         self.got.append((batch_id, at, body))
