@@ -86,15 +86,19 @@ class Runner(Generic[T]):
                 late = OverdueError(f"no answer within {self._timeout:g} s")
                 turn.outcomes[key] = Outcome(None, late, now - started)
         slow = all(now - started >= self._patience for started in turn.running.values())
-        if slow and (key := turn.take(now)) is not None:
+        if slow and (following := turn.take(now)) is not None:
             try:
-                self._hand_over(turn, key)
+                self._hand_over(turn, following)
             except RuntimeError as err:  # no further thread can be had
-                del turn.running[key]
-                if turn.running:
-                    turn.waiting.appendleft(key)  # a lane that is at work may get to it yet
-                else:
-                    turn.outcomes[key] = Outcome(None, err, 0.0)
+                self._put_back(turn, following, err)
+
+    def _put_back(self, turn: "_Round[T]", key: str, err: RuntimeError) -> None:
+        """A lane that is at work may get to it yet; where there is none, nothing will."""
+        del turn.running[key]
+        if turn.running:
+            turn.waiting.appendleft(key)
+        else:
+            turn.outcomes[key] = Outcome(None, err, 0.0)
 
     def _hand_over(self, turn: "_Round[T]", key: str) -> None:
         if self._idle is not None:

@@ -58,7 +58,7 @@ class Asker:
         self._pool = Pool(start, wait, limit)
         self._busy: dict[bytes, Worker] = {}  # by path, of the ask() under way
         self._stuck: dict[bytes, Worker] = {}  # by path, left behind by earlier ones
-        self._lock = threading.Lock()  # guards all but _closed
+        self._lock = threading.Lock()  # guards all of these
         self._closed = False
 
     @property
@@ -67,10 +67,15 @@ class Asker:
         return self._pool.size
 
     def ask(self, mounts: Mapping[bytes, Hashable]) -> dict[bytes, Answer]:
-        """mounts: path → what is mounted there, by which a new mount is told from an old one."""
+        """mounts: path → what is mounted there, by which a new mount is told from an old one.
+
+        RuntimeError after close(): that mounts were at fault would be a lie.
+        """
         with self._lock:
             if not mounts and not self._pool.size:
                 return {}
+            if self._closed:
+                raise RuntimeError("closed; nothing can be asked any more")
             now = self._clock()
             self._pool.tidy()
             self._look_after_stuck(mounts, now)
@@ -81,9 +86,9 @@ class Asker:
             return {path: turn.answers.get(path, _SILENT) for path in mounts}
 
     def close(self) -> None:
-        """Kills all children; does not wait for what the kernel keeps. ask() then asks none."""
-        self._closed = True  # an ask() under way sees it, and ends within its timeout
+        """Kills all children, after an ask() under way; does not wait for what the kernel keeps."""
         with self._lock:
+            self._closed = True
             for worker in self._stuck.values():
                 self._pool.end(worker)
             self._stuck.clear()
@@ -92,7 +97,7 @@ class Asker:
     def _run(self, turn: _Turn) -> None:
         try:
             self._hand_out(turn)
-            while self._busy and not self._closed and (left := turn.end - self._clock()) > 0:
+            while self._busy and (left := turn.end - self._clock()) > 0:
                 # A slow one is not waited for while others wait for their turn.
                 seconds = min(left, self._patience) if turn.waiting else left
                 self._wait([worker.child for worker in self._busy.values()], seconds)

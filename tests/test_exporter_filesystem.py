@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -163,7 +164,7 @@ PATTERNS = [
 def test_patterns(
     patterns: dict[str, str], expected: Sequence[str], tmp_path: Path, world: World
 ) -> None:
-    compiled = {name: re.compile(pattern) for name, pattern in patterns.items()}
+    compiled: dict[str, Any] = {name: re.compile(text) for name, text in patterns.items()}
     collector = FilesystemCollector(
         host_of(tmp_path), **compiled, local=statvfs, asker=world.asker()
     )
@@ -184,7 +185,7 @@ def test_the_real_mounts_of_this_host() -> None:
         assert root in ([], [told.f_blocks * told.f_frsize])
 
 
-@given(st.binary(max_size=200))
+@given(raw=st.binary(max_size=200))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_broken_mounts_are_a_value_error_or_a_page(raw: bytes, tmp_path: Path) -> None:
     host = host_of(tmp_path)

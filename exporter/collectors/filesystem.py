@@ -92,7 +92,7 @@ class FilesystemCollector:
         return families([(mount, answers[path]) for mount, path in table.told])
 
     def close(self) -> None:
-        """Ends the child processes; collect() then starts none."""
+        """Ends the child processes; collect() then fails where it needs one."""
         self._asker.close()
 
     def _read(self) -> bytes:
