@@ -102,11 +102,12 @@ def families(devices: Mapping[str, Files], ignore_invalid_speed: bool = False) -
         },
     )
     for file, family in _PROPERTIES.items():
-        rows: Rows = {key: integer(files[file]) for key, files in told.items() if files.get(file)}
+        numbers = {key: integer(files[file]) for key, files in told.items() if files.get(file)}
         if file == "speed":
-            rows = {
+            numbers = {
                 key: speed * _MEGABIT
-                for key, speed in rows.items()
+                for key, speed in numbers.items()
                 if speed >= 0 or not ignore_invalid_speed
             }
+        rows: Rows = dict(numbers)
         yield family, rows
