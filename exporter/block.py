@@ -29,9 +29,9 @@ class Dropped:
     reason: str
 
     def __str__(self) -> str:
-        pairs = zip(self.family.labels, self.key, strict=True)
-        inner = ",".join(f'{name}="{value}"' for name, value in pairs)
-        series = f"{self.family.name}{{{inner}}}" if inner else self.family.name
+        name, pairs = self.family.sample(self.key)
+        inner = ",".join(f'{label}="{value}"' for label, value in pairs)
+        series = f"{name}{{{inner}}}" if inner else name
         return f"{series} {self.value:g}: {self.reason}"
 
 
@@ -43,7 +43,7 @@ class Block:
     falls has been reset, and all it ever counted would be added to a rate. One that falls below
     half of itself has been reset at its source, and is told as it is.
 
-    owns: whether a family's name is this collector's to tell.
+    owns: whether a name is this collector's to tell.
     """
 
     def __init__(self, owns: Callable[[str], bool] = lambda _name: True) -> None:
@@ -102,7 +102,8 @@ class _Checks:
         self.shape = shape
         _refuse_doubled(shape)
         series = shape.series
-        self._foreign = {family for family in shape.families() if not owns(family.name)}
+        self._foreign = {family for family in shape.families() if not all(map(owns, family.names))}
+        self._pick_tame = _all_but({i for i, (family, _) in enumerate(series) if family.raw})
         counters = [i for i, (family, _) in enumerate(series) if _counts(family)]
         bounded = [i for i, (family, _) in enumerate(series) if _is_bounded(family)]
         capped = [i for i, (family, _) in enumerate(series) if family.most < math.inf]
@@ -117,7 +118,7 @@ class _Checks:
     def doubts(self, values: Values) -> bool:
         """Whether any value may be wrong."""
         return (
-            not math.isfinite(sum(values))
+            not math.isfinite(sum(self._pick_tame(values)))
             or any(map(lt, self._pick_floored(values), self._floors))
             or any(map(gt, self._pick_capped(values), self._caps))
             or any(values[part] > values[whole] for part, whole in self._parts)
@@ -155,7 +156,7 @@ class _Checks:
         before = last.get(one, 0.0)
         if family in self._foreign:
             return TAKEN
-        if not math.isfinite(value):
+        if not family.raw and not math.isfinite(value):
             return NOT_FINITE
         if value < family.least:
             return TOO_SMALL
@@ -188,6 +189,12 @@ def _picker(places: Sequence[int]) -> Callable[[Values], tuple[float, ...]]:
         picked: Any = itemgetter(*places)
         return picked  # type: ignore[no-any-return]
     return lambda values: tuple(values[place] for place in places)
+
+
+def _all_but(places: set[int]) -> Callable[[Values], Values]:
+    if not places:
+        return lambda values: values
+    return lambda values: [value for place, value in enumerate(values) if place not in places]
 
 
 def _refuse_doubled(shape: Shape) -> None:
