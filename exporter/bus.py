@@ -172,7 +172,7 @@ class _Link:
         return line
 
     def _message(self, deadline: float) -> dbus.Message:
-        length = dbus.length_of(self._at_least(dbus.HEAD, deadline)[: dbus.HEAD])
+        length = dbus.length_of(bytes(self._at_least(dbus.HEAD, deadline)[: dbus.HEAD]))
         raw = bytes(self._at_least(length, deadline)[:length])
         del self._received[:length]
         return dbus.parse(raw)

@@ -8,8 +8,8 @@ from fleetpulse.values import switch
 COLLECTOR_NAMES = (
     "arp", "bonding", "conntrack", "cpu", "cpufreq", "diskstats", "dmi", "edac", "entropy",
     "filefd", "filesystem", "hwmon", "interrupts", "loadavg", "mdadm", "meminfo", "netclass",
-    "netdev", "netstat", "nvme", "os", "powersupplyclass", "pressure", "processes", "rapl",
-    "schedstat", "script", "selinux", "sensors", "sockstat", "softnet", "stat", "systemd",
+    "netdev", "netstat", "nfs", "nfsd", "nvme", "os", "powersupplyclass", "pressure", "processes",
+    "rapl", "schedstat", "script", "selinux", "sensors", "sockstat", "softnet", "stat", "systemd",
     "tcpstat", "textfile", "thermal_zone", "time", "timex", "top", "udp_queues", "uname", "vmstat",
     "xfs", "zfs",
 )  # fmt: skip

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from exporter.pushconfig import PushConfig
 from exporter.families import Found
 from exporter.page import Style
+from exporter.pushconfig import PushConfig
 from fleetpulse.errors import StartError
 from fleetpulse.values import format_duration
 

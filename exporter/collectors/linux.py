@@ -22,20 +22,27 @@ from exporter.collectors.meminfo import MeminfoCollector
 from exporter.collectors.netclass import NetclassCollector
 from exporter.collectors.netdev import NetdevCollector
 from exporter.collectors.netstat import NetstatCollector
+from exporter.collectors.nfs import NfsCollector
+from exporter.collectors.nfsd import NfsdCollector
 from exporter.collectors.nvme import NvmeCollector
 from exporter.collectors.osrelease import OsCollector
 from exporter.collectors.powersupplyclass import PowersupplyclassCollector
 from exporter.collectors.pressure import PressureCollector
 from exporter.collectors.rapl import RaplCollector
+from exporter.collectors.schedstat import SchedstatCollector
 from exporter.collectors.selinux import SelinuxCollector
 from exporter.collectors.sockstat import SockstatCollector
 from exporter.collectors.softnet import SoftnetCollector
 from exporter.collectors.stat import StatCollector
+from exporter.collectors.textfile import TextfileCollector
 from exporter.collectors.thermal_zone import ThermalZoneCollector
 from exporter.collectors.time import TimeCollector
 from exporter.collectors.timex import TimexCollector
+from exporter.collectors.udp_queues import UdpQueuesCollector
 from exporter.collectors.uname import UnameCollector
 from exporter.collectors.vmstat import VmstatCollector
+from exporter.collectors.xfs import XfsCollector
+from exporter.collectors.zfs import ZfsCollector
 from exporter.config import ExporterConfig
 
 Make = Callable[[Host, ExporterConfig], Collector]
@@ -75,6 +82,24 @@ def _hwmon(host: Host, config: ExporterConfig) -> Collector:
 
 
 # What is off by default is imported when it is on: a process on every host should stay small.
+
+
+def _interrupts(host: Host, _config: ExporterConfig) -> Collector:
+    from exporter.collectors.interrupts import InterruptsCollector
+
+    return InterruptsCollector(host)
+
+
+def _processes(host: Host, _config: ExporterConfig) -> Collector:
+    from exporter.collectors.processes import ProcessesCollector
+
+    return ProcessesCollector(host)
+
+
+def _tcpstat(host: Host, _config: ExporterConfig) -> Collector:
+    from exporter.collectors.tcpstat import TcpstatCollector
+
+    return TcpstatCollector(host)
 
 
 def _script(_host: Host, config: ExporterConfig) -> Collector:
@@ -129,6 +154,7 @@ COLLECTORS: Mapping[str, Make] = {
     "filefd": lambda host, _: FilefdCollector(host),
     "filesystem": _filesystem,
     "hwmon": _hwmon,
+    "interrupts": _interrupts,
     "loadavg": lambda host, _: LoadavgCollector(host),
     "mdadm": lambda host, _: MdadmCollector(host),
     "meminfo": lambda host, _: MeminfoCollector(host),
@@ -139,13 +165,17 @@ COLLECTORS: Mapping[str, Make] = {
         host, config.netdev.device_exclude, config.netdev.device_include
     ),
     "netstat": lambda host, config: NetstatCollector(host, config.netstat.fields),
+    "nfs": lambda host, _: NfsCollector(host),
+    "nfsd": lambda host, _: NfsdCollector(host),
     "nvme": lambda host, _: NvmeCollector(host),
     "os": lambda host, _: OsCollector(host),
     "powersupplyclass": lambda host, config: PowersupplyclassCollector(
         host, config.powersupply.ignored_supplies
     ),
     "pressure": lambda host, _: PressureCollector(host),
+    "processes": _processes,
     "rapl": lambda host, config: RaplCollector(host, config.rapl.enable_zone_label),
+    "schedstat": lambda host, _: SchedstatCollector(host),
     "script": _script,
     "selinux": lambda host, _: SelinuxCollector(host),
     "sensors": _sensors,
@@ -153,12 +183,17 @@ COLLECTORS: Mapping[str, Make] = {
     "softnet": lambda host, _: SoftnetCollector(host),
     "stat": lambda host, config: StatCollector(host, config.stat.softirq),
     "systemd": _systemd,
+    "tcpstat": _tcpstat,
+    "textfile": lambda _, config: TextfileCollector(list(map(str, config.textfile.directories))),
     "thermal_zone": lambda host, _: ThermalZoneCollector(host),
     "time": lambda host, _: TimeCollector(host),
     "timex": lambda host, _: TimexCollector(host),
     "top": _top,
+    "udp_queues": lambda host, _: UdpQueuesCollector(host),
     "uname": lambda host, _: UnameCollector(host),
     "vmstat": lambda host, config: VmstatCollector(host, config.vmstat.fields),
+    "xfs": lambda host, _: XfsCollector(host),
+    "zfs": lambda host, _: ZfsCollector(host),
 }
 
 
