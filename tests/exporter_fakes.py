@@ -14,7 +14,6 @@ from exporter.collectors.cpu import CpuCollector
 from exporter.collectors.filesystem import FilesystemCollector
 from exporter.collectors.linux import COLLECTORS
 from exporter.collectors.sockstat import SockstatCollector
-from exporter.collectors.socktable import Socket
 from exporter.collectors.tcpstat import TcpstatCollector
 from exporter.collectors.time import TimeCollector
 from exporter.collectors.timex import Timex, TimexCollector
@@ -23,6 +22,7 @@ from exporter.config import ExporterConfig
 from exporter.families import Found
 from exporter.names import CollectorsConfig
 from exporter.page import TEXT
+from exporter.sockdiag import Socket
 from tests.statvfs_fakes import World, statvfs
 
 DATA = Path(__file__).parent / "data" / "exporter"
