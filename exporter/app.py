@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING
 from exporter.builds import builds
 from exporter.collectors.base import Collector
 from exporter.collectors.table import build, of_process
-from exporter.config import ExporterConfig
+from exporter.config import ExporterConfig, PushConfig
 from exporter.families import Found
 from exporter.handlers import Handlers
-from exporter.page import TEXT, Style
+from exporter.page import TEXT
 from exporter.pages import Pages
-from exporter.pushconfig import PushConfig
 from exporter.pushing import Pushing, http_post
 from exporter.registry import Registry
 from fleetpulse.values import ListenAddress
@@ -58,7 +57,7 @@ class ExporterApp:
         self._pushing = Pushing(
             config.push,
             data_dir / "exporter",
-            self._pushed_page,
+            lambda style: self.pages.make(style),
             make_post=make_post,
             now=now,
         )
@@ -112,20 +111,9 @@ class ExporterApp:
                 old.registry.close()
             self._config = config
 
-    def healthy(self) -> bool:
-        """Whether it does its work, as far as it can tell; for a watchdog."""
-        return self._pushing.healthy()
-
-    def push_once(self) -> int:
-        """Makes and sends a page, and what waits; 0 if nothing waits any more, else 1."""
-        return self._pushing.once()
-
     def render(self) -> str:
         """A page, as `--once` prints it."""
         return self.pages.make(TEXT).decode()
-
-    def _pushed_page(self, style: Style) -> bytes:
-        return self.pages.make(style)  # of what is in force now
 
     def _new_pages(self, config: ExporterConfig) -> Pages:
         registry = Registry(self._make_collectors(config), config.collector_timeout)

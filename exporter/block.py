@@ -29,9 +29,9 @@ class Dropped:
     reason: str
 
     def __str__(self) -> str:
-        name, pairs = self.family.sample(self.key)
-        inner = ",".join(f'{label}="{value}"' for label, value in pairs)
-        series = f"{name}{{{inner}}}" if inner else name
+        pairs = zip(self.family.labels, self.key, strict=True)
+        inner = ",".join(f'{name}="{value}"' for name, value in pairs)
+        series = f"{self.family.name}{{{inner}}}" if inner else self.family.name
         return f"{series} {self.value:g}: {self.reason}"
 
 
@@ -43,7 +43,7 @@ class Block:
     falls has been reset, and all it ever counted would be added to a rate. One that falls below
     half of itself has been reset at its source, and is told as it is.
 
-    owns: whether a name is this collector's to tell.
+    owns: whether a family's name is this collector's to tell.
     """
 
     def __init__(self, owns: Callable[[str], bool] = lambda _name: True) -> None:
@@ -102,8 +102,7 @@ class _Checks:
         self.shape = shape
         _refuse_doubled(shape)
         series = shape.series
-        self._foreign = {family for family in shape.families() if not all(map(owns, family.names))}
-        self._pick_tame = _all_but({i for i, (family, _) in enumerate(series) if family.raw})
+        self._foreign = {family for family in shape.families() if not owns(family.name)}
         counters = [i for i, (family, _) in enumerate(series) if _counts(family)]
         bounded = [i for i, (family, _) in enumerate(series) if _is_bounded(family)]
         capped = [i for i, (family, _) in enumerate(series) if family.most < math.inf]
@@ -118,7 +117,7 @@ class _Checks:
     def doubts(self, values: Values) -> bool:
         """Whether any value may be wrong."""
         return (
-            not math.isfinite(sum(self._pick_tame(values)))
+            not math.isfinite(sum(values))
             or any(map(lt, self._pick_floored(values), self._floors))
             or any(map(gt, self._pick_capped(values), self._caps))
             or any(values[part] > values[whole] for part, whole in self._parts)
@@ -156,7 +155,7 @@ class _Checks:
         before = last.get(one, 0.0)
         if family in self._foreign:
             return TAKEN
-        if not family.raw and not math.isfinite(value):
+        if not math.isfinite(value):
             return NOT_FINITE
         if value < family.least:
             return TOO_SMALL
@@ -189,12 +188,6 @@ def _picker(places: Sequence[int]) -> Callable[[Values], tuple[float, ...]]:
         picked: Any = itemgetter(*places)
         return picked  # type: ignore[no-any-return]
     return lambda values: tuple(values[place] for place in places)
-
-
-def _all_but(places: set[int]) -> Callable[[Values], Values]:
-    if not places:
-        return lambda values: values
-    return lambda values: [value for place, value in enumerate(values) if place not in places]
 
 
 def _refuse_doubled(shape: Shape) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from exporter.names import CollectorsConfig
+from exporter.names import COLLECTOR_NAMES, CollectorsConfig
 from exporter.pushconfig import PushConfig
 from exporter.sections import (
     ArpConfig,
@@ -34,6 +34,8 @@ from fleetpulse.values import (
     text,
     whole,
 )
+
+__all__ = ("COLLECTOR_NAMES", "ExporterConfig", "PushConfig")
 
 # Other pages are there.
 _TAKEN_PATHS = ("/-/healthy", "/-/ready")

@@ -4,12 +4,9 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-Type = Literal["counter", "gauge", "untyped", "histogram", "summary"]
+Type = Literal["counter", "gauge", "untyped"]
 
 # Label values in the order of the family's labels → value. A family without labels has one value.
-# A histogram or summary has several samples a row: its keys begin with what the sample's name has
-# behind the family's (`_bucket`, `_sum`, `_count`, or nothing for a quantile), and its last label,
-# `le` or `quantile`, is empty where the sample has none.
 Rows = dict[tuple[str, ...], float] | float
 
 
@@ -20,8 +17,7 @@ class Family:
     Made once, as a constant of a module or by a cached function: the page knows a family by its
     identity. least and most bound a value; whole is the family (of the same collector, with the
     same labels) that it never exceeds. A guarded counter's collector itself sees to it that the
-    counter never falls but for a reset. raw values are told even where they are not finite; these
-    are to be NAN, INF or MINUS_INF, which know how they are written.
+    counter never falls but for a reset.
     """
 
     name: str  # as exposed, `_total` included
@@ -32,39 +28,9 @@ class Family:
     most: float = math.inf
     whole: "Family | None" = None
     guarded: bool = False
-    raw: bool = False
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """All names that no other family may have, in either format of a page."""
-        suffixes = _SUFFIXES.get(self.type, ())
-        if self.type == "counter" and self.name.endswith("_total"):
-            return self.name, self.name.removesuffix("_total")
-        return self.name, *(self.name + suffix for suffix in suffixes)
-
-    def sample(self, key: tuple[str, ...]) -> tuple[str, list[tuple[str, str]]]:
-        """Name and labels of one row's sample."""
-        if self.type not in _SUFFIXES:
-            return self.name, list(zip(self.labels, key, strict=True))
-        suffix, *values = key
-        pairs = list(zip(self.labels, values, strict=True))
-        return self.name + suffix, pairs if values[-1] else pairs[:-1]
-
-
-_SUFFIXES = {"histogram": ("_bucket", "_sum", "_count"), "summary": ("_sum", "_count")}
 
 
 Found = tuple[Family, Rows]
-
-
-class NotFinite(float):
-    """Formatted as pages have it, so that finite values need no care."""
-
-    def __str__(self) -> str:
-        return "NaN" if math.isnan(self) else "+Inf" if self > 0 else "-Inf"
-
-
-NAN, INF, MINUS_INF = NotFinite("nan"), NotFinite("inf"), NotFinite("-inf")
 
 
 def counter(

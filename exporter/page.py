@@ -7,6 +7,7 @@ https://prometheus.io/docs/instrumenting/exposition_formats/
 https://github.com/prometheus/OpenMetrics/blob/v1.0.0/specification/OpenMetrics.md
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,7 +19,6 @@ OPENMETRICS_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 _ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
 _HELP_ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n"})
 _TOTAL = "_total"
-_BOUNDS = {"histogram": "le", "summary": "quantile"}
 
 Key = tuple[str, ...]
 # A family, then the keys of its rows; then the next family.
@@ -84,6 +84,13 @@ def render(parts: Iterable[Part], style: Style) -> bytes:
     return (text + "# EOF\n" if style.openmetrics else text).encode()
 
 
+def number(value: float) -> str:
+    """A value as the formats have it; finite ones need no such care."""
+    if math.isfinite(value):
+        return str(value)
+    return "NaN" if math.isnan(value) else "+Inf" if value > 0 else "-Inf"
+
+
 def _lines(series: Iterable[tuple[Family, Key]], style: Style) -> Iterable[str]:
     above = None
     for family, key in series:
@@ -99,7 +106,7 @@ def _head(family: Family, style: Style) -> str:
         # There, a counter's family goes without _total, and only with it is it a counter.
         if kind == "counter" and name.endswith(_TOTAL):
             name = name.removesuffix(_TOTAL)
-        elif kind in ("counter", "untyped"):
+        elif kind != "gauge":
             return _head_lines(name, "unknown", family.help.translate(_ESCAPES))
         return _head_lines(name, kind, family.help.translate(_ESCAPES))
     return _head_lines(name, kind, family.help.translate(_HELP_ESCAPES))
@@ -110,16 +117,7 @@ def _head_lines(name: str, kind: str, help_text: str) -> str:
 
 
 def _series(family: Family, key: Key, style: Style) -> str:
-    name, pairs = family.sample(key)
-    if style.openmetrics and family.type in _BOUNDS:
-        pairs = [(label, _bound(family, label, value)) for label, value in pairs]
-    own = {label for label, _ in pairs}
-    pairs = [*((label, value) for label, value in style.labels if label not in own), *pairs]
-    inner = ",".join(f'{label}="{value.translate(_ESCAPES)}"' for label, value in pairs)
-    return f"{name}{{{inner}}}" if inner else name
-
-
-def _bound(family: Family, label: str, value: str) -> str:
-    """OpenMetrics wants `1.0` where the older format has `1`."""
-    whole = label == _BOUNDS[family.type] and value.removeprefix("-").isdecimal()
-    return f"{value}.0" if whole else value
+    pairs = [(name, value) for name, value in style.labels if name not in family.labels]
+    pairs += zip(family.labels, key, strict=True)
+    inner = ",".join(f'{name}="{value.translate(_ESCAPES)}"' for name, value in pairs)
+    return f"{family.name}{{{inner}}}" if inner else family.name

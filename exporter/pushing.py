@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from exporter.pushconfig import PushConfig
+from exporter.config import PushConfig
 from exporter.families import Found
 from exporter.page import Style
 from fleetpulse.errors import StartError

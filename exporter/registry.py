@@ -4,14 +4,14 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future
 from functools import partial
 
 from exporter.block import Block, Dropped
 from exporter.collectors.base import Collector, NoDataError
 from exporter.deadline import Outcome, OverdueError, Runner
-from exporter.families import Family, Found, Rows, counter, gauge
+from exporter.families import Found, Rows, counter, gauge
 from exporter.page import Part
 
 log = logging.getLogger(__name__)
@@ -30,31 +30,23 @@ _INVALID = counter(
     "reason",
 )
 
-_Judged = tuple[Part, list[Dropped], Block]
+_Judged = tuple[Part, list[Dropped]]
 _Flight = Future[list[Part]]
 
 
 class Registry:
-    """gather() may be called by any thread; those that come while one is at it share its page.
-
-    A collector with `guest = True` tells what others made up: a name that any other collector
-    has, or that is reserved for what stands on the page besides, is not its own.
-    """
+    """gather() may be called by any thread; those that come while one is at it share its page."""
 
     def __init__(
         self,
         collectors: Sequence[Collector],
         timeout: float,
         *,
-        reserved: Iterable[Family] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._collectors = {collector.name: collector for collector in collectors}
-        self._guests = {name for name, one in self._collectors.items() if _is_guest(one)}
-        self._owners: dict[str, str] = {}  # by name of a family: whose it is
-        for family in (_DURATION, _SUCCESS, _INVALID, *reserved):
-            self._owners.update((name, "") for name in family.names)
-        self._blocks = {name: self._new_block(name) for name in self._collectors}
+        self._owners: dict[str, str] = {}  # which collector told a family first
+        self._blocks = {name: Block(partial(self._owns, name)) for name in self._collectors}
         self._about = Block()
         self._runner = Runner[_Judged]("collect", timeout, clock=clock)
         self._one_at_a_time = threading.Lock()  # guards the runner and what follows
@@ -108,36 +100,22 @@ class Registry:
                 del self._flights[wanted]
 
     def _gather(self, wanted: frozenset[str]) -> list[Part]:
-        # Guests come last, so that they hardly ever find a name free that is another's.
-        order = sorted(wanted, key=lambda name: (name in self._guests, name))
-        outcomes = self._runner.run({name: partial(self._collect, name) for name in order})
+        outcomes = self._runner.run({name: partial(self._collect, name) for name in sorted(wanted)})
         parts = [part for name in outcomes for part in self._judge(name, outcomes[name])]
         about, _ = self._about.take(self._told(outcomes))
         return [*parts, about]
 
     def _collect(self, name: str) -> _Judged:
-        block = self._blocks[name]
-        return *block.take(self._collectors[name].collect()), block
-
-    def _new_block(self, name: str) -> Block:
-        return Block(partial(self._owns, name))
+        return self._blocks[name].take(self._collectors[name].collect())
 
     def _owns(self, collector: str, family: str) -> bool:
-        owner = self._owners.setdefault(family, collector)
-        if owner in self._guests and collector not in self._guests:
-            # The guest was alone on earlier pages, or faster than one that hung.
-            self._owners[family] = collector
-            self._blocks[owner] = self._new_block(owner)  # it is to ask again
-            return True
-        return owner == collector
+        return self._owners.setdefault(family, collector) == collector
 
     def _judge(self, name: str, outcome: Outcome[_Judged]) -> Iterator[Part]:
         self._tell(name, outcome.error)
         if outcome.value is None:
             return
-        part, dropped, block = outcome.value
-        if block is not self._blocks[name]:
-            return  # it told, before it lost a name to another; its next turn will be without
+        part, dropped = outcome.value
         for one in dropped:
             if not self._invalid[name, one.reason]:
                 log.warning("collector %s: dropped %s", name, one)
@@ -163,10 +141,6 @@ class Registry:
         yield _SUCCESS, {(name,): int(outcome.error is None) for name, outcome in outcomes.items()}
         invalid: Rows = dict(self._invalid)
         yield _INVALID, invalid
-
-
-def _is_guest(collector: Collector) -> bool:
-    return bool(getattr(collector, "guest", False))
 
 
 def _reason(error: Exception) -> str:

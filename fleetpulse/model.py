@@ -3,6 +3,7 @@
 Times are Unix milliseconds (int) inside the program; seconds (float) only at its edges.
 """
 
+import hashlib
 import math
 import struct
 from array import array
@@ -172,8 +173,6 @@ class Layout:
     @cached_property
     def digest(self) -> bytes:
         """16 bytes that are equal for equal lines in equal order, in any process."""
-        import hashlib  # not above: it brings 3.5 MB of OpenSSL, which the exporter does without
-
         hasher = hashlib.blake2b(digest_size=16)
         for line in self.lines:
             for name, value in line:

@@ -209,7 +209,7 @@ def _label_set(pairs: list[tuple[str, str]], text: str, type_of: str) -> Labels:
         raise ValueError(f"an empty name, in {_excerpt(text)}")
     numeric = _NUMERIC_LABEL.get(type_of)
     if numeric in names:
-        pairs = [(name, number_text(value) if name == numeric else value) for name, value in pairs]
+        pairs = [(name, _number_text(value) if name == numeric else value) for name, value in pairs]
     return Labels(sorted(pairs))
 
 
@@ -223,7 +223,7 @@ def _check_exemplar(text: str, dialect: Dialect, line: str) -> None:
     _time(tail[2], dialect, line)
 
 
-def number_text(text: str) -> str:
+def _number_text(text: str) -> str:
     """A bucket bound or quantile as OpenMetrics' canonical number, so that all clients' agree.
 
     1 and 1.000 become 1.0, 1000000 becomes 1e+06 (Go's %g and at least one decimal).

@@ -20,7 +20,6 @@ SINGLE = [
     pytest.param(gauge("node_load1", "h"), math.nan, "not_finite", id="NaN"),
     pytest.param(gauge("node_load1", "h"), math.inf, "not_finite", id="infinity"),
     pytest.param(untyped("node_vmstat_x", "h"), -math.inf, "not_finite", id="minus infinity"),
-    pytest.param(Family("x", "h", "gauge", raw=True), math.inf, "", id="infinity that is meant"),
     pytest.param(counter("node_forks_total", "h"), 0, "", id="a counter at zero"),
     pytest.param(counter("node_forks_total", "h"), -1, "below_range", id="a negative counter"),
     pytest.param(gauge("node_timex_offset_seconds", "h"), -1, "", id="a negative gauge"),
@@ -131,20 +130,3 @@ def test_what_is_dropped_at_each_turn_leaves_the_rest_as_it_is() -> None:
     assert [samples(part.text(TEXT)) for part in parts] == [{"good": n} for n in range(3)]
     assert parts[1].shape is parts[2].shape
     assert taken(block, (bad, 1), (good, 9)) == ({"bad": 1, "good": 9}, [])
-
-
-def test_not_a_number_is_dropped_beside_one_that_is_meant() -> None:
-    raw, plain = Family("raw", "h", "gauge", raw=True), gauge("node_load1", "h")
-    page, dropped = taken(Block(), (raw, math.nan), (plain, math.nan))
-    assert list(page) == ["raw"]
-    assert [str(one) for one in dropped] == ["node_load1 nan: not_finite"]
-
-
-def test_a_family_is_refused_for_any_of_its_names() -> None:
-    histogram = Family("wait", "h", "histogram", ("le",), raw=True)
-    rows = {("_bucket", "+Inf"): 1, ("_sum", ""): 1, ("_count", ""): 1}
-    page, dropped = taken(Block(lambda name: name != "wait_count"), (histogram, rows))
-    assert page == {}
-    assert [str(one) for one in dropped] == [
-        'wait_bucket{le="+Inf"} 1: name_taken', "wait_sum 1: name_taken", "wait_count 1: name_taken"
-    ]  # fmt: skip

@@ -1,12 +1,14 @@
 """The two text formats, read back by the strict parsers of prometheus_client."""
 
+import math
+
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as plain
 
 from exporter.block import Block
-from exporter.families import INF, MINUS_INF, NAN, Family, Found, counter, gauge, untyped
-from exporter.page import OPENMETRICS, TEXT, Style, render
+from exporter.families import Found, counter, gauge, untyped
+from exporter.page import OPENMETRICS, TEXT, Style, number, render
 
 NASTY = 'a "b" \\ c\nd %s %% é'
 
@@ -79,67 +81,15 @@ def test_labels_are_added_where_the_series_has_none_such() -> None:
     assert 'node_cpu_seconds_total{site="ber\\"lin",cpu="0",mode="idle"} 12.5' in text
 
 
-RAW = Family("raw", "Whatever it is.", "gauge", ("x",), raw=True)
-HISTOGRAM = Family("wait_seconds", "Waits.", "histogram", ("path", "le"), raw=True)
-SUMMARY = Family("size_bytes", "Sizes.", "summary", ("quantile",), raw=True)
-COMPOUND: list[Found] = [
-    (RAW, {("a",): NAN, ("b",): INF, ("c",): MINUS_INF, ("d",): 0.1}),
-    (HISTOGRAM, {
-        ("_bucket", "/", "1"): 2, ("_bucket", "/", "1e+06"): 3, ("_bucket", "/", "+Inf"): 4,
-        ("_sum", "/", ""): 2.5, ("_count", "/", ""): 4,
-    }),
-    (SUMMARY, {("", "0.5"): NAN, ("", "1"): 7, ("_sum", ""): INF, ("_count", ""): 9}),
-]  # fmt: skip
-
-COMPOUND_TEXT = """\
-# HELP raw Whatever it is.
-# TYPE raw gauge
-raw{x="a"} NaN
-raw{x="b"} +Inf
-raw{x="c"} -Inf
-raw{x="d"} 0.1
-# HELP wait_seconds Waits.
-# TYPE wait_seconds histogram
-wait_seconds_bucket{path="/",le="1"} 2
-wait_seconds_bucket{path="/",le="1e+06"} 3
-wait_seconds_bucket{path="/",le="+Inf"} 4
-wait_seconds_sum{path="/"} 2.5
-wait_seconds_count{path="/"} 4
-# HELP size_bytes Sizes.
-# TYPE size_bytes summary
-size_bytes{quantile="0.5"} NaN
-size_bytes{quantile="1"} 7
-size_bytes_sum +Inf
-size_bytes_count 9
-"""
+NUMBERS = [
+    pytest.param(math.nan, "NaN"),
+    pytest.param(math.inf, "+Inf"),
+    pytest.param(-math.inf, "-Inf"),
+    pytest.param(0.1, "0.1"),
+    pytest.param(5, "5"),
+]
 
 
-def compound(style: Style) -> str:
-    part, dropped = Block().take(COMPOUND)
-    assert not dropped
-    return render([part], style).decode()
-
-
-def test_histograms_summaries_and_values_that_are_not_finite() -> None:
-    assert compound(TEXT) == COMPOUND_TEXT
-    assert [family.type for family in plain(compound(TEXT))] == ["gauge", "histogram", "summary"]
-
-
-def test_openmetrics_has_bounds_with_a_decimal_point() -> None:
-    as_openmetrics = COMPOUND_TEXT.replace('le="1"', 'le="1.0"').replace('e="1"', 'e="1.0"')
-    assert compound(OPENMETRICS) == as_openmetrics + "# EOF\n"
-    assert len(list(openmetrics(compound(OPENMETRICS)))) == 3
-
-
-NAMES = [
-    pytest.param(counter("a_total", ""), ("a_total", "a"), id="OpenMetrics' name of a counter"),
-    pytest.param(counter("a", ""), ("a",), id="a counter without the suffix"),
-    pytest.param(HISTOGRAM, ("wait_seconds", "wait_seconds_bucket", "wait_seconds_sum",
-                             "wait_seconds_count"), id="a histogram's samples"),
-    pytest.param(SUMMARY, ("size_bytes", "size_bytes_sum", "size_bytes_count"), id="a summary's"),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("family", "names"), NAMES)
-def test_names_that_a_family_takes(family: Family, names: tuple[str, ...]) -> None:
-    assert family.names == names
+@pytest.mark.parametrize(("value", "text"), NUMBERS)
+def test_numbers(value: float, text: str) -> None:
+    assert number(value) == text

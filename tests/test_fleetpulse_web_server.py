@@ -1,12 +1,13 @@
-"""The small HTTP server: requests, and its beginning and end, over real sockets."""
+"""The small HTTP server, over real sockets."""
 
 import logging
+import re
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 
 import pytest
 import requests
@@ -16,27 +17,78 @@ from fleetpulse.values import ListenAddress
 from fleetpulse.web.http import Request, Response, Route, text
 from fleetpulse.web.server import WebServer
 from fleetpulse.web.workers import Workers
-from tests.support import ROOT, wait_for
-from tests.web_fakes import (
-    LOCAL,
-    PAGE,
-    ROUTES,
-    Serve,
-    connect,
-    get,
-    read_all,
-    serving,
-    statuses,
-    talk,
-)
+from tests.support import ROOT, drip_until_cut, wait_for
 
 pytestmark = pytest.mark.integration
+
+LOCAL = ListenAddress("127.0.0.1", 0)
+PAGE = b"x" * 60_000
+HUGE = b"x" * (32 << 20)  # more than the system takes from a server whose client does not read
+
+
+def _boom(request: Request) -> Response:
+    raise RuntimeError("boom")
+
+
+def _echo(request: Request) -> Response:
+    return text(200, f"{request.method} {request.path} ? {request.query} {request.headers['x']}")
+
+
+ROUTES = {
+    "/": Route(lambda request: text(200, "landing"), blocking=False),
+    "/metrics": Route(lambda request: Response(200, PAGE, "text/plain; version=0.0.4")),
+    "/huge": Route(lambda request: Response(200, HUGE)),
+    "/boom": Route(_boom),
+    "/echo me": Route(_echo),
+    "/split": Route(lambda request: text(200, "", ("X-A", "b\r\nX-C: d"))),
+}
+
+Serve = Callable[..., WebServer]
 
 
 @pytest.fixture
 def serve() -> Iterator[Serve]:
-    with serving() as start:
+    with ExitStack() as undo:
+
+        def start(*listen: ListenAddress, **settings: object) -> WebServer:
+            routes = settings.pop("routes", ROUTES)
+            server = WebServer("t", listen or [LOCAL], routes, **settings)  # type: ignore[arg-type]
+            server.start()
+            undo.callback(server.stop)
+            return server
+
         yield start
+
+
+def connect(server: WebServer) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", server.addresses[0].port), timeout=20)
+
+
+def talk(server: WebServer, sent: bytes) -> bytes:
+    """All that comes back until the server closes."""
+    with connect(server) as client:
+        client.sendall(sent)
+        client.shutdown(socket.SHUT_WR)
+        return read_all(client)
+
+
+def read_all(client: socket.socket) -> bytes:
+    received = b""
+    try:
+        while piece := client.recv(65536):
+            received += piece
+    except ConnectionResetError:
+        pass
+    return received
+
+
+def get(path: str, *headers: str, version: str = "1.1", method: str = "GET") -> bytes:
+    lines = [f"{method} {path} HTTP/{version}", "Host: x", *headers]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n"
+
+
+def statuses(received: bytes) -> list[int]:
+    return [int(code) for code in re.findall(rb"HTTP/1\.1 (\d+)", received)]
 
 
 # Requests
@@ -185,6 +237,102 @@ def test_max_requests_0_sets_no_limit(serve: Serve) -> None:
         for client in clients:
             client.sendall(get("/meet", "Connection: close"))
         assert [statuses(read_all(client)) for client in clients] == [[200]] * 50
+
+
+# Slow and silent clients
+
+
+def test_silent_and_dripping_clients_keep_nobody_out(serve: Serve) -> None:
+    server = serve(patience=600.0, max_connections=40)
+    with connect(server) as known, ExitStack() as stack:
+        known.sendall(get("/"))
+        assert known.recv(1000).endswith(b"landing\n")
+        clients = [stack.enter_context(connect(server)) for _ in range(120)]
+        for client in clients[1::2]:
+            try:
+                client.sendall(b"GET / HTTP/1.1\r\nX: ")
+            except ConnectionError:
+                continue
+        assert statuses(talk(server, get("/metrics"))) == [200]
+        assert read_all(clients[0]) == b""  # the oldest had to go
+        clients[-1].sendall(b"y\r\nHost: x\r\n\r\n")  # the last one is still heard
+        assert clients[-1].recv(12) == b"HTTP/1.1 200"
+        known.sendall(get("/"))  # and so is the one that was here before
+        assert known.recv(1000).endswith(b"landing\n")
+
+
+def test_idle_clients_do_not_fill_the_server(serve: Serve) -> None:
+    server = serve(patience=600.0, max_connections=10)
+    with ExitStack() as stack:
+        for _ in range(30):
+            client = stack.enter_context(connect(server))
+            client.sendall(get("/"))
+            assert client.recv(1000).endswith(b"landing\n")
+
+
+def test_clients_that_drip_are_cut_off(serve: Serve) -> None:
+    server = serve(patience=0.3)
+    with ExitStack() as stack:
+        drip_until_cut([stack.enter_context(connect(server)) for _ in range(8)], 0.02)
+
+
+def test_a_client_that_drips_its_second_request_is_cut_off(serve: Serve) -> None:
+    with connect(serve(patience=0.3)) as client:
+        client.sendall(get("/"))
+        assert client.recv(1000).endswith(b"landing\n")
+        drip_until_cut([client], 0.02)
+
+
+@pytest.mark.parametrize(
+    ("first", "settings"),
+    [
+        pytest.param(b"", {"patience": 0.2}, id="silent from the beginning"),
+        pytest.param(get("/"), {"patience": 0.2, "idle": 0.3}, id="silent after an answer"),
+        pytest.param(get("/") + b"GET", {"patience": 0.2}, id="silent in the next request"),
+    ],
+)
+def test_a_silent_client_is_cut_off(serve: Serve, first: bytes, settings: dict[str, float]) -> None:
+    with connect(serve(**settings)) as client:
+        client.sendall(first)
+        assert len(statuses(read_all(client))) == first.count(b"Host")
+
+
+def test_a_client_that_takes_no_answer_is_cut_off(serve: Serve) -> None:
+    server = serve(patience=0.3)
+    with connect(server) as client:
+        client.sendall(get("/huge"))
+        wait_for("the end of the connection", lambda: _is_reset(client))
+        assert len(read_all(client)) < len(HUGE)
+
+
+def _is_reset(client: socket.socket) -> bool:
+    """Whether the server has given up; nothing is read."""
+    try:
+        client.sendall(b"x")
+    except ConnectionError:
+        return True
+    return False
+
+
+def test_a_client_that_sends_far_ahead_is_held_back_and_served(serve: Serve) -> None:
+    """Its requests are more than are kept, and nobody else waits for them."""
+    count = 6_000
+    server = serve()
+    with connect(server) as client, closing(client.makefile("rb")) as answers:
+        sender = threading.Thread(target=client.sendall, args=(get("/") * count,), daemon=True)
+        sender.start()
+        assert statuses(talk(server, get("/metrics"))) == [200]
+        seen = sum(line == b"landing\n" for line in _lines(answers, count))
+        assert seen == count
+        sender.join(20)
+
+
+def _lines(stream: object, count: int) -> Iterator[bytes]:
+    seen = 0
+    while seen < count:
+        line = stream.readline()  # type: ignore[attr-defined]
+        seen += line == b"landing\n"
+        yield line
 
 
 # Beginning and end

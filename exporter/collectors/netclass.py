@@ -102,12 +102,11 @@ def families(devices: Mapping[str, Files], ignore_invalid_speed: bool = False) -
         },
     )
     for file, family in _PROPERTIES.items():
-        numbers = {key: integer(files[file]) for key, files in told.items() if files.get(file)}
+        rows: Rows = {key: integer(files[file]) for key, files in told.items() if files.get(file)}
         if file == "speed":
-            numbers = {
+            rows = {
                 key: speed * _MEGABIT
-                for key, speed in numbers.items()
+                for key, speed in rows.items()
                 if speed >= 0 or not ignore_invalid_speed
             }
-        rows: Rows = dict(numbers)
         yield family, rows

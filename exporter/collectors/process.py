@@ -58,5 +58,5 @@ class ProcessCollector:
 
 
 def parse(raw: bytes) -> list[bytes]:
-    """The fields of /proc/PID/stat from the third, the state, on: a name may hold anything."""
+    """proc(5)'s fields of /proc/PID/stat from the third, the state, on: a name may hold anything."""
     return raw.rpartition(b")")[2].split()
