@@ -114,7 +114,7 @@ class ExporterApp:
 
     def healthy(self) -> bool:
         """Whether it does its work, as far as it can tell; for a watchdog."""
-        return self._pushing.healthy()
+        return self._server.alive and self._pushing.healthy()
 
     def push_once(self) -> int:
         """Makes and sends a page, and what waits; 0 if nothing waits any more, else 1."""

@@ -1,6 +1,5 @@
 """A process' log: one event at a time on stderr, as text for people or as logfmt or JSON."""
 
-import json
 import logging
 import re
 import sys
@@ -53,6 +52,8 @@ class Json(logging.Formatter):
     """The same as an object on a line."""
 
     def format(self, record: logging.LogRecord) -> str:
+        import json  # by those only who ask for it
+
         return json.dumps(_fields(self, record))
 
 
@@ -73,4 +74,6 @@ def _quoted(value: str) -> str:
     """Bare where nothing in it could be mistaken; else in quotes, as JSON has them."""
     if value and value.isprintable() and not set(value) & set(' ="\\'):
         return value
+    import json
+
     return json.dumps(value, ensure_ascii=not value.replace("\n", " ").isprintable())

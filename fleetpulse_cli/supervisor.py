@@ -19,9 +19,9 @@ from fleetpulse.errors import StartError
 from fleetpulse.logs import wants_a_person
 from fleetpulse.sdnotify import for_children
 from fleetpulse.values import ListenAddress
+from fleetpulse_cli.parent import PARENT_VARIABLE
 
 CANNOT_START = 2  # exit code of a role that will not start until a person mends something
-PARENT_VARIABLE = "FLEETPULSE_SUPERVISOR_PID"
 
 _TICK = 0.1
 _ASK_AGAIN = 1.0  # of a role that is slow to become ready
@@ -275,16 +275,3 @@ def ask_ready(address: ListenAddress) -> str | None:
     finally:
         connection.close()
     return text if answer.status == 200 else None
-
-
-def end_with_parent() -> None:
-    """In a role: asks the kernel for SIGTERM when the supervisor dies, however it dies."""
-    parent = os.environ.get(PARENT_VARIABLE)
-    if parent is None:
-        return
-    import ctypes
-
-    set_parent_death_signal = 1  # PR_SET_PDEATHSIG of prctl(2)
-    ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)
-    if str(os.getppid()) != parent:  # it died before we could ask
-        os.kill(os.getpid(), signal.SIGTERM)

@@ -86,6 +86,11 @@ class WebServer:
         self._thread = threading.Thread(target=_run, args=(loop,), name=self.name, daemon=True)
         self._thread.start()
 
+    @property
+    def alive(self) -> bool:
+        """Whether the thread of all connections runs."""
+        return self._thread is not None and self._thread.is_alive()
+
     def stop(self) -> None:
         """Ends idle connections; answers under way have some seconds to go out."""
         thread, self._thread = self._thread, None
