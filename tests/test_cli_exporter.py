@@ -133,7 +133,7 @@ def test_other_commands_take_no_flags_of_the_exporters(capsys: pytest.CaptureFix
 HEAVY = {
     "api", "email", "flask", "gunicorn", "http", "json", "numpy", "prometheus_client", "pydantic",
     "requests", "rules", "scraper", "socketserver", "sqlite3", "subprocess", "tempfile", "urllib3",
-    "wsgiref",
+    "wsgiref", "yaml",
 }  # fmt: skip
 _START = """
 import sys
