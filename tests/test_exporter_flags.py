@@ -1,11 +1,16 @@
 """node_exporter's flags: what they set, what they say, and that they win."""
 
 import re
+import shutil
+import subprocess
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from exporter.config import ExporterConfig
 from exporter.flaghelp import flags_help
@@ -242,3 +247,34 @@ def test_a_rule_that_the_file_broke_is_not_the_flags_fault() -> None:
     assert flags("--collector.cpu").over(Root()) == changed(
         Root(), ("exporter", "collectors", "enable"), ("cpu",)
     )
+
+
+@pytest.mark.peer
+def test_every_flag_of_the_peers_help_is_known() -> None:
+    peer = shutil.which("prometheus-node-exporter")
+    if peer is None:
+        pytest.skip("Debian's prometheus-node-exporter is not installed")
+    done = subprocess.run([peer, "--help"], capture_output=True, text=True, timeout=60)
+    names = set(
+        re.findall(r"^ +(?:-h, )?--([a-zA-Z_.-]+)", done.stdout + done.stderr, re.MULTILINE)
+    )
+    assert len(names) > 100
+    # Without a value: what takes none is known as a switch, and the others miss theirs.
+    ours = {"help", "help-long", "help-man", "version"}
+    arguments = [f"--{name}" for name in sorted(names - ours)]
+    told = "".join(said_of(argument) for argument in arguments)
+    assert "no such flag" not in told
+
+
+def said_of(argument: str) -> str:
+    try:
+        parse([argument], Root)
+    except ConfigError as err:
+        return f"{err}\n"
+    return ""
+
+
+@given(st.lists(st.text(alphabet="-nocletr.pu=x", max_size=24), max_size=4))
+def test_whatever_is_written_is_taken_or_told(arguments: list[str]) -> None:
+    with suppress(ConfigError):
+        parse(arguments, Root)
