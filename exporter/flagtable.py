@@ -182,7 +182,7 @@ ABSENT = frozenset(
     {"bcache", "bcachefs", "boottime", "btrfs", "buddyinfo", "cgroups", "cpu_vulnerabilities",
      "devstat", "dmmultipath", "drbd", "drm", "ethtool", "exec", "fibrechannel", "infiniband",
      "ipvs", "kernel_hung", "ksmd", "lnstat", "logind", "meminfo_numa", "mountstats",
-     "netclass_rtnl", "netinterface", "netisr", "network_route", "nfs", "nfsd", "ntp",
+     "netclass_rtnl", "netinterface", "netisr", "network_route", "ntp",
      "nvmesubsystem", "partition", "pcidevice", "perf", "qdisc", "runit", "slabinfo", "softirqs",
      "supervisord", "swap", "sysctl", "tapestats", "watchdog", "wifi", "xfrm", "zoneinfo"}
 )  # fmt: skip
