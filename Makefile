@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 CODE := fleetpulse exporter scraper api rules alertmanager_bridge fleetpulse_cli grafana tests benchmarks
 
-.PHONY: help up test check format bench clean
+.PHONY: help up test golden check format bench clean
 
 help: ## show this list
 	@echo "FleetPulse: monitoring for a fleet of hosts"
@@ -20,6 +20,9 @@ up: $(VENV)/.server ## set up, then monitor this host until Ctrl-C
 test: $(VENV)/.dev ## set up, then run all tests with coverage
 	@$(BIN)/coverage erase
 	@$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
+
+golden: $(VENV)/.dev ## write the exporter's golden pages anew; look at the difference
+	@RENEW_GOLDEN=1 $(BIN)/python -m pytest -q tests/test_exporter_golden.py
 
 check: $(VENV)/.dev ## formatting, lint, types, import contracts
 	@$(BIN)/ruff format --check $(CODE)

@@ -8,14 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from exporter.builds import builds
 from exporter.collectors.base import Collector
-from exporter.collectors.table import build
-from exporter.config import ExporterConfig, PushConfig
+from exporter.collectors.table import build, of_process
+from exporter.config import ExporterConfig
 from exporter.families import Found
 from exporter.handlers import Handlers
-from exporter.own import ProcessFigures, builds
-from exporter.page import TEXT
+from exporter.page import TEXT, Style
 from exporter.pages import Pages
+from exporter.pushconfig import PushConfig
 from exporter.pushing import Pushing, http_post
 from exporter.registry import Registry
 from fleetpulse.values import ListenAddress
@@ -51,13 +52,13 @@ class ExporterApp:
         self._config, self._own = config, own
         self._make_collectors = make_collectors
         self._changing = threading.Lock()  # one start, stop or reload at a time
-        self._process = ProcessFigures()
+        self._process = of_process()
         self.pages = self._new_pages(config)
         self._handlers = Handlers(lambda: self.pages, self.ready)
         self._pushing = Pushing(
             config.push,
             data_dir / "exporter",
-            lambda style: self.pages.make(style),
+            self._pushed_page,
             make_post=make_post,
             now=now,
         )
@@ -111,9 +112,20 @@ class ExporterApp:
                 old.registry.close()
             self._config = config
 
+    def healthy(self) -> bool:
+        """Whether it does its work, as far as it can tell; for a watchdog."""
+        return self._server.alive and self._pushing.healthy()
+
+    def push_once(self) -> int:
+        """Makes and sends a page, and what waits; 0 if nothing waits any more, else 1."""
+        return self._pushing.once()
+
     def render(self) -> str:
         """A page, as `--once` prints it."""
         return self.pages.make(TEXT).decode()
+
+    def _pushed_page(self, style: Style) -> bytes:
+        return self.pages.make(style)  # of what is in force now
 
     def _new_pages(self, config: ExporterConfig) -> Pages:
         registry = Registry(self._make_collectors(config), config.collector_timeout)

@@ -6,6 +6,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from threading import Thread
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -33,7 +35,7 @@ class Runner(Generic[T]):
     In sequence because under the interpreter's lock nothing is gained by running short jobs at
     once, and each one's duration is then its own. A job past its deadline is left behind and is
     not started again before it has returned; so there are never more threads than jobs.
-    run() may be called by one thread at a time.
+    run() may be called by one thread at a time, close() by any.
     """
 
     def __init__(
@@ -43,17 +45,20 @@ class Runner(Generic[T]):
         *,
         patience: float = _PATIENCE,
         clock: Callable[[], float] = time.monotonic,
+        start_thread: Callable[[Thread], None] = Thread.start,
     ) -> None:
         self._name, self._timeout, self._clock = name, timeout, clock
+        self._start_thread = start_thread
         self._patience = min(patience, timeout)
         self._changed = threading.Condition()  # guards _stuck and the round under way
         self._stuck: dict[str, float] = {}  # when a job began that was left behind
         self._idle: _Inbox[T] | None = None  # of the one lane that waits for the next run
+        self._closed = False
 
     def run(self, jobs: Mapping[str, Callable[[], T]]) -> dict[str, Outcome[T]]:
         """An outcome for every job, in their order, within little more than the timeout."""
         with self._changed:
-            turn = _Round({key: job for key, job in jobs.items() if key not in self._stuck})
+            turn = _Round[T]({key: job for key, job in jobs.items() if key not in self._stuck})
             while len(turn.outcomes) < len(turn.jobs):
                 self._tend(turn)
                 if len(turn.outcomes) < len(turn.jobs):
@@ -64,6 +69,14 @@ class Runner(Generic[T]):
             )
             return {key: turn.outcomes.get(key, stuck) for key in jobs}
 
+    def close(self) -> None:
+        """No thread waits for a next run any more. Those that are stuck end when they are back."""
+        with self._changed:
+            self._closed = True
+            if self._idle is not None:
+                self._idle.put(None)
+                self._idle = None
+
     def _tend(self, turn: "_Round[T]") -> None:
         now = self._clock()
         for key, started in list(turn.running.items()):
@@ -73,17 +86,27 @@ class Runner(Generic[T]):
                 late = OverdueError(f"no answer within {self._timeout:g} s")
                 turn.outcomes[key] = Outcome(None, late, now - started)
         slow = all(now - started >= self._patience for started in turn.running.values())
-        if slow and (key := turn.take(now)) is not None:
-            self._hand_over(turn, key)
+        if slow and (following := turn.take(now)) is not None:
+            try:
+                self._hand_over(turn, following)
+            except RuntimeError as err:  # no further thread can be had
+                self._put_back(turn, following, err)
+
+    def _put_back(self, turn: "_Round[T]", key: str, err: RuntimeError) -> None:
+        """A lane that is at work may get to it yet; where there is none, nothing will."""
+        del turn.running[key]
+        if turn.running:
+            turn.waiting.appendleft(key)
+        else:
+            turn.outcomes[key] = Outcome(None, err, 0.0)
 
     def _hand_over(self, turn: "_Round[T]", key: str) -> None:
         if self._idle is not None:
             inbox, self._idle = self._idle, None
         else:
             inbox = queue.SimpleQueue()
-            threading.Thread(
-                target=self._lane, args=(inbox,), name=f"{self._name}-lane", daemon=True
-            ).start()
+            lane = partial(self._lane, inbox)
+            self._start_thread(Thread(target=lane, name=f"{self._name}-lane", daemon=True))
         inbox.put((turn, key))
 
     def _next_look(self, turn: "_Round[T]") -> float:
@@ -96,8 +119,8 @@ class Runner(Generic[T]):
 
     def _lane(self, inbox: "_Inbox[T]") -> None:
         stays = True
-        while stays:
-            turn, key = inbox.get()
+        while stays and (work := inbox.get()) is not None:
+            turn, key = work
             following: str | None = key
             while following is not None:
                 outcome = self._attempt(turn.jobs[following])
@@ -115,7 +138,7 @@ class Runner(Generic[T]):
         turn.outcomes[key] = outcome
         following = turn.take(self._clock())
         # One lane stays: a thread a run would cost more than most of the jobs.
-        stays = following is None and self._idle is None
+        stays = following is None and self._idle is None and not self._closed
         if stays:
             self._idle = inbox
         if len(turn.outcomes) == len(turn.jobs):  # run() sleeps until then, or until late
@@ -148,4 +171,4 @@ class _Round(Generic[T]):
         return key
 
 
-_Inbox = queue.SimpleQueue[tuple[_Round[T], str]]
+_Inbox = queue.SimpleQueue[tuple[_Round[T], str] | None]

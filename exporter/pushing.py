@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from exporter.config import PushConfig
 from exporter.families import Found
 from exporter.page import Style
+from exporter.pushconfig import PushConfig
+from fleetpulse.errors import StartError
 from fleetpulse.values import format_duration
 
 if TYPE_CHECKING:
@@ -73,6 +74,18 @@ class Pushing:
                     self._pusher.start()
                 raise
         self._pusher, self._config = new, config
+
+    def once(self) -> int:
+        """Makes a page and sends all that waits, instead of start(); the exit code to end with."""
+        from exporter.pushonce import push_once
+
+        if self._pusher is None:
+            raise StartError("push mode is off; name the API with --push or exporter.push.url")
+        return push_once(self._pusher)
+
+    def healthy(self) -> bool:
+        """Whether its threads do what they should."""
+        return self._pusher is None or self._pusher.healthy()
 
     def families(self) -> Iterator[Found]:
         if self._pusher is not None:

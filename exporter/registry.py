@@ -87,6 +87,7 @@ class Registry:
 
     def close(self) -> None:
         """Lets collectors go that hold something, as processes of their own."""
+        self._runner.close()
         for collector in self._collectors.values():
             close = getattr(collector, "close", None)
             if close is not None:

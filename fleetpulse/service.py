@@ -134,29 +134,56 @@ class FileWatch:
             self._on_change()
 
 
+class Notify(Protocol):
+    """Whoever wants to know how the process is, such as the manager that started it."""
+
+    def started(self) -> None: ...
+    def reloading(self) -> None: ...
+    def reloaded(self) -> None: ...
+    def stopping(self) -> None: ...
+    def close(self) -> None:
+        """All has ended. May come without the others."""
+
+
 def run_until_signalled(
     services: Sequence[Service],
     on_reload: Callable[[], None] | None = None,
     on_started: Callable[[], None] | None = None,
+    notify: Notify | None = None,
 ) -> None:
     """Starts services in order; at SIGTERM or SIGINT stops them in reverse; SIGHUP reloads.
 
-    If one cannot start, those before it are stopped and its error rises.
+    If one cannot start, those before it are stopped and its error rises. notify is told once all
+    have started, before and after a reload, and before the first is stopped.
     """
     signals: queue.SimpleQueue[int] = queue.SimpleQueue()  # put() is safe in a handler
     with ExitStack() as undo:
         for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             undo.callback(signal.signal, signum, signal.getsignal(signum))
             signal.signal(signum, lambda got, _frame: signals.put(got))
+        if notify is not None:
+            undo.callback(notify.close)
         for service in services:
             undo.callback(_stop, service)
             service.start()
+        if notify is not None:
+            notify.started()
         if on_started is not None:
             on_started()
         while (got := signals.get()) == signal.SIGHUP:
-            if on_reload is not None:
-                on_reload()
+            _reload(on_reload, notify)
         log.info("%s received, stopping", signal.Signals(got).name)
+        if notify is not None:
+            notify.stopping()
+
+
+def _reload(on_reload: Callable[[], None] | None, notify: Notify | None) -> None:
+    if notify is not None:
+        notify.reloading()
+    if on_reload is not None:
+        on_reload()
+    if notify is not None:
+        notify.reloaded()
 
 
 def _stop(service: Service) -> None:

@@ -1,4 +1,4 @@
-"""What each role tells about itself: its /metrics, its health, its log."""
+"""What each role tells about itself: its /metrics, its health."""
 
 import io
 import logging
@@ -32,19 +32,6 @@ log = logging.getLogger(__name__)
 
 _MAX_THREADS = 16
 _SOCKET_TIMEOUT = 15.0  # seconds in which a client must send its request and take the answer
-
-
-def setup_logging(level: str = "info") -> None:
-    """One line an event on stderr: time, level, role's module, message."""
-    logging.basicConfig(
-        level=level.upper(),
-        stream=sys.stderr,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        force=True,
-    )
-    # Their chatter at INFO is about every single request or job.
-    for noisy in ("urllib3", "schedule", "werkzeug"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
 def new_registry() -> CollectorRegistry:

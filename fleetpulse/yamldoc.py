@@ -8,11 +8,12 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
-
-import yaml
+from typing import TYPE_CHECKING, Any, Protocol
 
 from fleetpulse.errors import ConfigError, StartError
+
+if TYPE_CHECKING:
+    import yaml
 
 KeyPath = tuple[str | int, ...]
 
@@ -71,6 +72,8 @@ class Document:
 
         env=None leaves ${…} as it stands.
         """
+        import yaml  # by those only who have a file: a process on every host often has none
+
         builder = _Builder(file, env)
         try:
             root = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -121,19 +124,22 @@ class _Builder:
 
     def __init__(self, file: str, env: Mapping[str, str] | None) -> None:
         self._file, self._env = file, env
+        import yaml
+
         self._constructor = yaml.SafeLoader("")
+        self._mapping_node, self._sequence_node = yaml.MappingNode, yaml.SequenceNode
         self.lines: dict[KeyPath, int] = {}
         self.faults: list[str] = []
         self._nodes = 0
 
-    def build(self, node: yaml.Node, path: KeyPath) -> Any:
+    def build(self, node: "yaml.Node", path: KeyPath) -> Any:
         self._nodes += 1
         if self._nodes > _MAX_NODES:  # a few aliases of aliases can stand for billions
             raise ConfigError([f"{self._file}:1: too many nodes; are there aliases of aliases?"])
         self.lines.setdefault(path, node.start_mark.line + 1)
-        if isinstance(node, yaml.MappingNode):
+        if isinstance(node, self._mapping_node):
             return self._mapping(node, path)
-        if isinstance(node, yaml.SequenceNode):
+        if isinstance(node, self._sequence_node):
             return [self.build(item, (*path, i)) for i, item in enumerate(node.value)]
         value = self._constructor.construct_object(node)
         if isinstance(value, str) and self._env is not None:
@@ -142,7 +148,7 @@ class _Builder:
         plain = value is None or isinstance(value, (str, int, float, bool))
         return value if plain else node.value
 
-    def _mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[Any, Any]:
+    def _mapping(self, node: "yaml.MappingNode", path: KeyPath) -> dict[Any, Any]:
         # Merge keys (<<: *defaults) are resolved by PyYAML itself.
         written = [key.value for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
         doubled = {key for key in written if isinstance(key, str) and written.count(key) > 1}

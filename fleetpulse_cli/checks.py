@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from fleetpulse.errors import ConfigError
-from fleetpulse.yamlconf import load_model
 from fleetpulse.yamldoc import Document, read_text
-from fleetpulse_cli.settings import SECTIONS, root_model
+from fleetpulse_cli.sections import read_root
 
 Check = Callable[[Path], Sequence[str]]
 
@@ -81,7 +80,7 @@ def _check_config(path: Path) -> Sequence[str]:
 
     Each is checked as what it is named for, whatever it looks like.
     """
-    root: Any = load_model(path, root_model(SECTIONS))
+    root = read_root(path)
     checks = [*_rule_checks(root, path.parent), *_target_checks(root)]
     if root.bridge.config_file is not None:
         checks.append(partial(_check_bridge, root.bridge.config_file))

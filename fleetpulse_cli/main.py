@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from fleetpulse.errors import ConfigError, FleetPulseError
-from fleetpulse.telemetry import setup_logging
+from fleetpulse.logs import setup_logging
 from fleetpulse.values import parse_duration
-from fleetpulse_cli.parser import build_parser
+from fleetpulse_cli.parser import parse
 
 FINE, FINDINGS, CANNOT_START = 0, 1, 2
 
@@ -22,7 +22,7 @@ _SERVER_LIBRARIES = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    options = build_parser().parse_args(argv)
+    options = parse(argv)
     os.umask(0o027)  # what it writes is nobody else's to read
     try:
         code: int = _RUN[options.command](options)
@@ -60,6 +60,12 @@ def _run_up(options: argparse.Namespace) -> int:
     return run_up(options.config, options.data_dir)
 
 
+def _run_exporter(options: argparse.Namespace) -> int:
+    from fleetpulse_cli.exporter_role import run_exporter
+
+    return run_exporter(options)
+
+
 def _run_role(options: argparse.Namespace) -> int:
     from fleetpulse_cli.roles import run_role
 
@@ -86,9 +92,10 @@ def _run_check(options: argparse.Namespace) -> int:
 def _run_query(options: argparse.Namespace) -> int:
     from fleetpulse.yamldoc import read_secret
     from fleetpulse_cli.query import QueryRefusedError, Question, ask, show
-    from fleetpulse_cli.settings import Settings, find_file
+    from fleetpulse_cli.sections import read_root
+    from fleetpulse_cli.settings import find_file
 
-    url = options.url or Settings(find_file(options.config), ["api"]).current.api.listen.url
+    url = options.url or read_root(find_file(options.config), ["api"]).api.listen.url
     question = Question(
         options.expr, options.time, _ago(options.start), options.end, options.step
     ).completed(time.time())
@@ -113,10 +120,11 @@ def _ago(text: str | None) -> str | None:
 def _run_import(options: argparse.Namespace) -> int:
     from fleetpulse_cli.importer import import_file
     from fleetpulse_cli.roles import open_storage
-    from fleetpulse_cli.settings import Settings, find_file, prepare_data_dir
+    from fleetpulse_cli.sections import read_root
+    from fleetpulse_cli.settings import find_file, prepare_data_dir
 
     logging.basicConfig(level=logging.WARNING)
-    storage = Settings(find_file(options.config), ["storage"]).current.storage
+    storage = read_root(find_file(options.config), ["storage"]).storage
     with open_storage(storage, prepare_data_dir(options.data_dir)) as opened:
         count, names = import_file(options.file, opened.writer, quiet=options.quiet)
     print(f"{count} samples of {names} metrics imported", file=sys.stderr)
@@ -141,7 +149,8 @@ def _run_keys(options: argparse.Namespace) -> int:
 
 _RUN: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "up": _run_up,
-    **dict.fromkeys(("exporter", "scraper", "api", "rules", "bridge"), _run_role),
+    "exporter": _run_exporter,
+    **dict.fromkeys(("scraper", "api", "rules", "bridge"), _run_role),
     "check": _run_check,
     "query": _run_query,
     "import": _run_import,

@@ -1,12 +1,14 @@
 """The command line's grammar and its help. Scripts rely on both."""
 
 import argparse
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from fleetpulse import __version__
 from fleetpulse.values import parse_duration, parse_listen_address
 
+_VERSION = f"fleetpulse {__version__}"
 _EPILOG = """\
 examples:
   fleetpulse up                                  monitor this host, everything on loopback
@@ -20,14 +22,34 @@ exit codes: 0 fine, 1 findings (faults found, a query refused), 2 cannot start
 """
 
 
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command line. What follows `exporter` and is not ours is in .flags: node_exporter's."""
+    parser = build_parser()
+    options, left = parser.parse_known_args(arguments)
+    if left and options.command != "exporter":
+        parser.error(f"unrecognized arguments: {' '.join(left)}")
+    options.flags = left
+    return options
+
+
+class _Parser(argparse.ArgumentParser):
+    """With a further part of its help that is put together only when it is asked for."""
+
+    more_help: Callable[[], str] | None = None
+
+    def format_help(self) -> str:
+        more = self.more_help
+        return super().format_help() + (more() if more is not None else "")
+
+
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="fleetpulse",
         description="Monitoring for a fleet of hosts, the Prometheus way.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"fleetpulse {__version__}")
+    parser.add_argument("--version", action="version", version=_VERSION)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_up(commands)
     _add_roles(commands)
@@ -38,10 +60,8 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _command(
-    commands: Any, name: str, short: str, long: str, *, data_dir: bool = True
-) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = commands.add_parser(
+def _command(commands: Any, name: str, short: str, long: str, *, data_dir: bool = True) -> _Parser:
+    parser: _Parser = commands.add_parser(
         name,
         help=short,
         description=long,
@@ -118,6 +138,8 @@ def _add_roles(commands: Any) -> None:
             help=f"listen here instead of at the configuration's {name}.listen",
         )
         if name == "exporter":
+            parser.more_help = _flags_help
+            parser.add_argument("--version", action="version", version=_VERSION)
             parser.add_argument("--push", metavar="URL", help="also push to the API at URL")
             parser.add_argument(
                 "--key-file", type=Path, metavar="F", help="file with the push key (mode 0600)"
@@ -131,6 +153,12 @@ def _add_roles(commands: Any) -> None:
                 "rules": "evaluate every rule once, print what fires, and exit",
             }[name]
             parser.add_argument("--once", action="store_true", help=text)
+
+
+def _flags_help() -> str:
+    from exporter.flaghelp import flags_help
+
+    return flags_help()
 
 
 def _add_check(commands: Any) -> None:

@@ -1,22 +1,25 @@
-"""Wires and runs one role: configuration and stores in, a process that ends cleanly out."""
+"""Wires and runs a role of the central host: configuration and stores in, a clean end out.
+
+The exporter, which runs everywhere, is wired in exporter_role.py.
+"""
 
 import argparse
 import logging
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry
-from pydantic import ValidationError
 
 from fleetpulse.errors import StartError, StorageError
-from fleetpulse.service import FileWatch, Service, Stamp, run_until_signalled, stamp
+from fleetpulse.logs import setup_logging
+from fleetpulse.service import Stamp, run_until_signalled, stamp
 from fleetpulse.telemetry import new_registry
 from fleetpulse.values import ListenAddress
-from fleetpulse_cli.settings import SECTIONS, Settings, find_file, prepare_data_dir
-from fleetpulse_cli.supervisor import end_with_parent
+from fleetpulse_cli.parent import end_with_parent
+from fleetpulse_cli.sections import SECTIONS, expose, whole_file
+from fleetpulse_cli.settings import Settings, find_file, prepare_data_dir, present, watch
 
 if TYPE_CHECKING:
     from fleetpulse.backend import Storage
@@ -30,43 +33,22 @@ def run_role(options: argparse.Namespace) -> None:
     _RUN[options.command](options)
 
 
-def _settings(options: argparse.Namespace, *sections: str) -> Settings:
+def _settings(options: argparse.Namespace, *sections: str) -> Settings[Any]:
     name = options.command
 
     def override(root: Any) -> Any:
-        return _with_options(root, name, options)
+        if options.listen is None:
+            return root
+        section = getattr(root, name).model_copy(update={"listen": options.listen})
+        return root.model_copy(update={name: section})
 
-    settings = Settings(
+    settings = whole_file(
         find_file(options.config),
         sections or tuple(SECTIONS),
         override=_lasting(name, override) if name in ("api", "bridge") else override,
     )
-    logging.getLogger().setLevel(settings.current.log_level.upper())
+    setup_logging(settings.current.log_level, settings.current.log_format)
     return settings
-
-
-def _with_options(root: Any, name: str, options: argparse.Namespace) -> Any:
-    """The configuration with what the command line says put over it."""
-    section = getattr(root, name)
-    if options.listen is not None:
-        section = section.model_copy(update={"listen": options.listen})
-    given = [getattr(options, key, None) for key in ("push", "key_file", "server")]
-    if name == "exporter" and any(given):
-        if not (options.push or section.push.url):
-            raise StartError("--key-file and --server go with --push, or with exporter.push.url")
-        section = section.model_copy(update={"push": _push(section.push, options)})
-    return root.model_copy(update={name: section})
-
-
-def _push(section: Any, options: argparse.Namespace) -> Any:
-    """The exporter's push section with --push, --key-file and --server put over it."""
-    changed = {"url": options.push, "key_file": options.key_file, "server": options.server}
-    given = {key: value for key, value in changed.items() if value is not None}
-    try:
-        return type(section).model_validate({**section.model_dump(), **given})
-    except ValidationError as err:
-        reasons = "; ".join(fault["msg"].removeprefix("Value error, ") for fault in err.errors())
-        raise StartError(f"--push {options.push or section.url}: {reasons}") from None
 
 
 @contextmanager
@@ -84,28 +66,6 @@ def open_storage(
         raise StartError(str(err)) from err
     with storage:
         yield storage
-
-
-def _watch(
-    settings: Settings,
-    reload: Callable[[], object],
-    more: Callable[[], Iterable[Path | None]] = tuple,
-    seen: Stamp | None = None,
-) -> list[Service]:
-    """A watch over the configuration file and over more, the files that it names."""
-
-    def paths() -> list[Path]:
-        return _present((settings.path, *more()))
-
-    return [FileWatch("configuration watch", paths, lambda: _call(reload), seen=seen)]
-
-
-def _present(paths: Iterable[Path | None]) -> list[Path]:
-    return [path for path in paths if path is not None]
-
-
-def _call(reload: Callable[[], object]) -> None:
-    reload()
 
 
 def _lasting(name: str, override: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -127,24 +87,6 @@ def _lasting(name: str, override: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return lasting
 
 
-def _run_exporter(options: argparse.Namespace) -> None:
-    from exporter.app import ExporterApp
-
-    settings = _settings(options, "exporter")
-    data_dir = prepare_data_dir(options.data_dir)
-    registry = new_registry()
-    settings.expose(registry)
-    app = ExporterApp(settings.current.exporter, data_dir, registry=registry)
-    if options.once:
-        sys.stdout.write(app.render())
-        return
-
-    def reload() -> None:
-        settings.reload(lambda root: app.reload(root.exporter))
-
-    run_until_signalled([app, *_watch(settings, reload)], on_reload=reload)
-
-
 def _run_scraper(options: argparse.Namespace) -> None:
     from fleetpulse_cli.housekeeping import Housekeeping
     from scraper.app import ScraperApp
@@ -152,7 +94,7 @@ def _run_scraper(options: argparse.Namespace) -> None:
     settings = _settings(options)
     data_dir = prepare_data_dir(options.data_dir)
     registry = new_registry()
-    settings.expose(registry)
+    expose(settings, registry)
     with open_storage(settings.current.storage, data_dir, "scraper", registry) as storage:
         app = ScraperApp(settings.current.scraper, storage.writer, registry, base_dir=settings.base)
 
@@ -160,7 +102,7 @@ def _run_scraper(options: argparse.Namespace) -> None:
             settings.reload(lambda root: app.reload(root.scraper))
 
         housekeeping = Housekeeping(storage.jobs, registry)
-        run_until_signalled([app, housekeeping, *_watch(settings, reload)], on_reload=reload)
+        run_until_signalled([app, housekeeping, watch(settings, reload)], on_reload=reload)
 
 
 def _run_rules(options: argparse.Namespace) -> None:
@@ -169,7 +111,7 @@ def _run_rules(options: argparse.Namespace) -> None:
     settings = _settings(options)
     data_dir = prepare_data_dir(options.data_dir)
     registry = new_registry()
-    settings.expose(registry)
+    expose(settings, registry)
     with open_storage(settings.current.storage, data_dir, "rules", registry) as storage:
         app = RulesApp(
             settings.current.rules,
@@ -186,7 +128,7 @@ def _run_rules(options: argparse.Namespace) -> None:
         def reload() -> None:
             settings.reload(lambda root: app.reload(root.rules))
 
-        run_until_signalled([app, *_watch(settings, reload)], on_reload=reload)
+        run_until_signalled([app, watch(settings, reload)], on_reload=reload)
 
 
 def _run_api(options: argparse.Namespace) -> None:
@@ -264,7 +206,7 @@ def _run_bridge(options: argparse.Namespace) -> None:
 
 
 def _serve(
-    settings: Settings,
+    settings: Settings[Any],
     create: Callable[[ExitStack, CollectorRegistry], Any],
     listen: ListenAddress,
     threads: int,
@@ -278,7 +220,7 @@ def _serve(
     closing = ExitStack()
 
     def files() -> Stamp:
-        return stamp(_present((settings.path, *watched())))
+        return stamp(present((settings.path, *watched())))
 
     # From before the reading: a change while the worker is being exchanged is seen after it.
     seen = [files()]
@@ -289,11 +231,11 @@ def _serve(
 
     def application() -> Any:
         registry = new_registry()
-        settings.expose(registry)
+        expose(settings, registry)
         app = create(closing, registry)
-        for watch in _watch(settings, ask_reload, watched, seen[0]):
-            closing.callback(watch.stop)
-            watch.start()
+        watching = watch(settings, ask_reload, watched, seen[0])
+        closing.callback(watching.stop)
+        watching.start()
         return app
 
     serve(
@@ -306,7 +248,6 @@ def _serve(
 
 
 _RUN: dict[str, Callable[[argparse.Namespace], None]] = {
-    "exporter": _run_exporter,
     "scraper": _run_scraper,
     "rules": _run_rules,
     "api": _run_api,

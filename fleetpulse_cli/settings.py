@@ -1,69 +1,39 @@
-"""The configuration file as a whole: which section belongs to whom, and its reload."""
+"""The configuration in force: read from a file, read anew when it changes. Knows no section."""
 
-import importlib
 import logging
-import tempfile
+import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, Literal
-
-from prometheus_client import CollectorRegistry, Gauge
-from pydantic import Field, TypeAdapter, create_model
+from typing import Any, Generic, TypeVar
 
 from fleetpulse.errors import ConfigError, FleetPulseError, StartError
-from fleetpulse.yamlconf import Section, load_model
+from fleetpulse.service import FileWatch, Stamp
 
 log = logging.getLogger(__name__)
 
 DEFAULT_FILE = Path("fleetpulse.yml")
 
-# Section → where its model is. Imported only when asked for: the exporter's host has no numpy.
-SECTIONS: Mapping[str, str] = {
-    "storage": "fleetpulse.backend:StorageConfig",
-    "exporter": "exporter.config:ExporterConfig",
-    "scraper": "scraper.config:ScraperConfig",
-    "api": "api.config:ApiConfig",
-    "rules": "rules.config:RulesConfig",
-    "bridge": "alertmanager_bridge.config:BridgeConfig",
-}
+T = TypeVar("T")
 
 
-def root_model(sections: Iterable[str]) -> type[Section]:
-    """A model of the whole file in which the sections named are checked and others let pass."""
-    fields: dict[str, Any] = {"log_level": (Literal["debug", "info", "warning"], "info")}
-    for name, place in SECTIONS.items():
-        if name in sections:
-            module, _, attribute = place.partition(":")
-            model = getattr(importlib.import_module(module), attribute)
-            fields[name] = (model, Field(default_factory=_default(model)))
-        else:
-            fields[name] = (Any, None)
-    return create_model("FleetPulse", __base__=Section, **fields)
-
-
-def _default(model: Any) -> Callable[[], Any]:
-    """A section's value when the file does not have it; a union's is that of an empty section."""
-    return model if isinstance(model, type) else lambda: TypeAdapter(model).validate_python({})
-
-
-class Settings:
+class Settings(Generic[T]):
     """The configuration in force. A reload that fails keeps it, and says so.
 
-    override is applied to each version that is read: what the command line says wins.
+    read makes it of the file, or of nothing where there is none; what the command line says is
+    its to put over that. It raises ConfigError.
     """
 
     def __init__(
         self,
         path: Path | None,
-        sections: Sequence[str] = tuple(SECTIONS),
+        read: Callable[[Path | None], T],
         *,
-        override: Callable[[Any], Any] = lambda root: root,
         now: Callable[[], float] = time.time,
     ) -> None:
         self.path = path
-        self._sections, self._override, self._now = sections, override, now
-        self.current: Any = self._read()
+        self._read, self._now = read, now
+        self.current: T = read(path)
         self.successful, self.succeeded_at = True, now()
 
     @property
@@ -71,16 +41,10 @@ class Settings:
         """The folder that relative paths in the file start from."""
         return self.path.parent if self.path is not None else Path()
 
-    def _read(self) -> Any:
-        model = root_model(self._sections)
-        if self.path is None:
-            return self._override(model())
-        return self._override(load_model(self.path, model))
-
-    def reload(self, apply: Callable[[Any], None] = lambda _root: None) -> bool:
+    def reload(self, apply: Callable[[T], None] = lambda _root: None) -> bool:
         """Reads the file anew and applies it. On any fault the old version stays in force."""
         try:
-            fresh = self._read()
+            fresh = self._read(self.path)
             apply(fresh)
         except FleetPulseError as err:
             self.successful = False
@@ -92,18 +56,26 @@ class Settings:
         log.info("configuration reloaded")
         return True
 
-    def expose(self, registry: CollectorRegistry) -> None:
-        """Registers how the last reload went."""
-        Gauge(
-            "fleetpulse_config_last_reload_successful",
-            "Whether the last reading of the configuration succeeded.",
-            registry=registry,
-        ).set_function(lambda: float(self.successful))
-        Gauge(
-            "fleetpulse_config_last_reload_success_timestamp_seconds",
-            "When the configuration was last read without a fault.",
-            registry=registry,
-        ).set_function(lambda: self.succeeded_at)
+
+def watch(
+    settings: Settings[Any],
+    reload: Callable[[], object],
+    more: Callable[[], Iterable[Path | None]] = tuple,
+    seen: Stamp | None = None,
+) -> FileWatch:
+    """A watch over the configuration file and over more, the files that it names."""
+
+    def paths() -> list[Path]:
+        return present((settings.path, *more()))
+
+    def changed() -> None:
+        reload()
+
+    return FileWatch("configuration watch", paths, changed, seen=seen)
+
+
+def present(paths: Iterable[Path | None]) -> list[Path]:
+    return [path for path in paths if path is not None]
 
 
 def find_file(given: Path | None) -> Path | None:
@@ -122,8 +94,9 @@ def prepare_data_dir(path: Path) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True, mode=0o750)
         # A name of its own: roles that start together look at the same folder.
-        with tempfile.TemporaryFile(dir=path):
-            pass
+        probe = path / f".writable-{os.urandom(8).hex()}"
+        os.close(os.open(probe, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        probe.unlink()
     except OSError as err:
         raise StartError(
             f"{path}: cannot write to the data folder: {err.strerror}; "

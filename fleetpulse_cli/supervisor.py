@@ -16,10 +16,12 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 from fleetpulse.errors import StartError
+from fleetpulse.logs import wants_a_person
+from fleetpulse.sdnotify import for_children
 from fleetpulse.values import ListenAddress
+from fleetpulse_cli.parent import PARENT_VARIABLE
 
 CANNOT_START = 2  # exit code of a role that will not start until a person mends something
-PARENT_VARIABLE = "FLEETPULSE_SUPERVISOR_PID"
 
 _TICK = 0.1
 _ASK_AGAIN = 1.0  # of a role that is slow to become ready
@@ -118,7 +120,7 @@ class Supervisor:
 
     def _start(self, child: _Child) -> None:
         command = [sys.executable, "-m", "fleetpulse_cli.main", *child.role.arguments]
-        environment = {**os.environ, PARENT_VARIABLE: str(os.getpid())}
+        environment = {**for_children(os.environ), PARENT_VARIABLE: str(os.getpid())}
         # A session of its own: Ctrl-C must reach the supervisor alone, which stops in order.
         try:
             process = subprocess.Popen(  # noqa: S603 - our own program, no shell
@@ -148,7 +150,7 @@ class Supervisor:
                 line = raw.decode(errors="replace").rstrip()
                 logger.info("%s", line)
                 child.last_lines = [*child.last_lines[-4:], line]
-                if " WARNING " in line or " ERROR " in line:
+                if wants_a_person(line):
                     self._say(f"{child.role.name}: {line}")
         handler.close()
 
@@ -273,16 +275,3 @@ def ask_ready(address: ListenAddress) -> str | None:
     finally:
         connection.close()
     return text if answer.status == 200 else None
-
-
-def end_with_parent() -> None:
-    """In a role: asks the kernel for SIGTERM when the supervisor dies, however it dies."""
-    parent = os.environ.get(PARENT_VARIABLE)
-    if parent is None:
-        return
-    import ctypes
-
-    set_parent_death_signal = 1  # PR_SET_PDEATHSIG of prctl(2)
-    ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)
-    if str(os.getppid()) != parent:  # it died before we could ask
-        os.kill(os.getpid(), signal.SIGTERM)

@@ -36,13 +36,15 @@ def _prepare(config: Path | None, data_dir: Path) -> dict[str, Any]:
     """Reads the configuration and makes what must be there: folders and the first key."""
     from fleetpulse.telemetry import bind
     from fleetpulse_cli.keys import ensure_admin, key_store
-    from fleetpulse_cli.settings import Settings, find_file, prepare_data_dir
+    from fleetpulse_cli.sections import read_root
+    from fleetpulse_cli.settings import find_file, prepare_data_dir
 
     file = find_file(config)
-    root = Settings(file).current
+    root = read_root(file)
     prepare_data_dir(data_dir)
     (data_dir / "logs").mkdir(exist_ok=True)
-    listen = {name: getattr(root, name).listen for name in STARTED}
+    listen = {name: getattr(root, name).listen for name in STARTED if name != "exporter"}
+    listen["exporter"] = root.exporter.listen[0]  # the one by which it is asked how it is
     for name, address in listen.items():
         try:
             bind(address).server_close()  # says it now, and of all programs the right one

@@ -18,7 +18,8 @@ import sys
 from pathlib import Path
 from alertmanager_bridge.app import Bridge, BridgeConfig, create_app
 from fleetpulse.serving import serve
-from fleetpulse.telemetry import new_registry, setup_logging
+from fleetpulse.logs import setup_logging
+from fleetpulse.telemetry import new_registry
 setup_logging()
 folder, port = Path(sys.argv[1]), sys.argv[2]
 config = BridgeConfig.model_validate(

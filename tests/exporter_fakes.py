@@ -1,41 +1,31 @@
 """A host that never changes, for the exporter's tests."""
 
+import errno
 import os
 import time
-from collections import namedtuple
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 
+from exporter.answer import Answer, Verdict
 from exporter.block import Block
 from exporter.collectors.base import Collector, Host
 from exporter.collectors.cpu import CpuCollector
 from exporter.collectors.filesystem import FilesystemCollector
-from exporter.collectors.loadavg import LoadavgCollector
+from exporter.collectors.linux import COLLECTORS
 from exporter.collectors.sockstat import SockstatCollector
-from exporter.collectors.table import COLLECTORS
+from exporter.collectors.tcpstat import TcpstatCollector
 from exporter.collectors.time import TimeCollector
 from exporter.collectors.timex import Timex, TimexCollector
 from exporter.collectors.uname import UnameCollector
 from exporter.config import ExporterConfig
 from exporter.families import Found
+from exporter.names import CollectorsConfig
 from exporter.page import TEXT
-from exporter.post import Answer, Verdict
+from exporter.sockdiag import Socket
+from tests.statvfs_fakes import World, statvfs
 
 DATA = Path(__file__).parent / "data" / "exporter"
-HOST = Host(DATA / "host/proc", DATA / "host/sys", DATA / "host/root")
-
-CpuTimes = namedtuple("CpuTimes", "user nice system idle iowait irq softirq steal guest guest_nice")
-
-
-def statvfs(path: str) -> SimpleNamespace:
-    """A file system of 1,000 blocks; the network's server is gone."""
-    if path.endswith("/srv/nas"):
-        raise OSError(5, "Input/output error")
-    return SimpleNamespace(
-        f_frsize=4096, f_blocks=1000, f_bfree=400, f_bavail=350, f_files=500, f_ffree=123
-    )
 
 
 def uname() -> os.uname_result:
@@ -53,26 +43,49 @@ def adjtimex() -> tuple[int, Timex]:
     return 0, clock
 
 
-def collectors(config: ExporterConfig) -> list[Collector]:
-    """Every collector on the fake host."""
+def host(shape: str = "vm") -> Host:
+    """Of the fakes in tests/data/exporter: vm, metal, laptop, old."""
+    folder = DATA / shape
+    return Host(
+        folder / "proc", folder / "sys", folder / "root", udev_data=folder / "root/run/udev/data"
+    )
+
+
+def collectors(config: ExporterConfig, shape: str = "vm") -> list[Collector]:
+    """Those that the configuration asks for, on a fake host."""
+    here = host(shape)
     filesystem = FilesystemCollector(
-        HOST,
+        here,
         config.filesystem.mount_points_exclude,
         config.filesystem.fs_types_exclude,
-        config.filesystem.mount_timeout,
-        statvfs,
+        local=statvfs,
+        asker=World().asker(),
     )
-    rows = [CpuTimes(*range(10, 20)), CpuTimes(*(0.25 * n for n in range(10)))]
     faked: dict[str, Collector] = {
-        "cpu": CpuCollector(HOST, lambda: rows),
+        "cpu": CpuCollector(here, config.cpu.guest, ticks=100),
         "filesystem": filesystem,
-        "loadavg": LoadavgCollector(HOST, lambda: (0.21, 0.419999, 2.0)),
-        "sockstat": SockstatCollector(HOST, 4096),
-        "time": TimeCollector(HOST, lambda: 1.7e9, berlin),
-        "timex": TimexCollector(HOST, adjtimex),
-        "uname": UnameCollector(HOST, uname),
+        "sockstat": SockstatCollector(here, 4096),
+        "tcpstat": TcpstatCollector(here, no_diagnosis),
+        "time": TimeCollector(here, lambda: 1.79e9, berlin),
+        "timex": TimexCollector(here, adjtimex),
+        "uname": UnameCollector(here, uname),
     }
-    return [faked.get(name) or COLLECTORS[name](HOST, config) for name in config.collectors.names()]
+    names = config.collectors.names()
+    return [faked.get(name) or COLLECTORS[name](host(shape), config) for name in names]
+
+
+# These ask more of a host than files.
+_OF_A_REAL_HOST = frozenset({"script", "sensors", "systemd", "top"})
+
+
+def every_collector(shape: str) -> list[Collector]:
+    """All that a fake host can have, those that are off by default too."""
+    names = tuple(name for name in COLLECTORS if name not in _OF_A_REAL_HOST)
+    return collectors(ExporterConfig(collectors=CollectorsConfig(enable=names)), shape)
+
+
+def no_diagnosis(_family: int) -> Iterable[Socket]:
+    raise OSError(errno.EPERM, "Operation not permitted")
 
 
 @dataclass
@@ -94,6 +107,10 @@ class FakePost:
 
     answers: list[Answer] = field(default_factory=list)
     got: list[tuple[str, float, bytes]] = field(default_factory=list)
+    key: object = "key"
+
+    def key_stamp(self) -> object:
+        return self.key
 
     def send(self, batch_id: str, at: float, body: bytes) -> Answer:
         self.got.append((batch_id, at, body))

@@ -1,5 +1,6 @@
 """The file as a whole: the example, sections, reload, the data folder."""
 
+import dataclasses
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,9 @@ from pydantic import BaseModel
 
 from fleetpulse.backend import InfluxStoreConfig
 from fleetpulse.errors import ConfigError, StartError
-from fleetpulse_cli.settings import SECTIONS, Settings, find_file, prepare_data_dir, root_model
+from fleetpulse_cli.exporter_role import ExporterFile
+from fleetpulse_cli.sections import SECTIONS, expose, read_root, root_model, whole_file
+from fleetpulse_cli.settings import Settings, find_file, prepare_data_dir
 from tests.support import ROOT
 
 EXAMPLE = ROOT / "fleetpulse.example.yml"
@@ -20,15 +23,21 @@ EXAMPLE = ROOT / "fleetpulse.example.yml"
 
 def test_the_example_is_what_no_file_at_all_means() -> None:
     # dict(): each reading makes its own class of root.
-    assert dict(Settings(EXAMPLE).current) == dict(Settings(None).current)
+    assert dict(read_root(EXAMPLE)) == dict(read_root(None))
 
 
-def keys(model: BaseModel | Any) -> Iterator[str]:
-    """The names of all fields of a section and of the sections in it."""
-    for name in type(model).model_fields:
+def keys(section: BaseModel | Any) -> Iterator[str]:
+    """The names of all keys of a section and of the sections in it."""
+    if isinstance(section, BaseModel):
+        names = list(type(section).model_fields)
+    else:
+        names = [field.name for field in dataclasses.fields(section)]
+    for name in names:
         yield name
-        value = getattr(model, name)
-        if isinstance(value, BaseModel):
+        value = getattr(section, name)
+        if isinstance(value, BaseModel) or (
+            dataclasses.is_dataclass(value) and "key" in dataclasses.fields(value)[0].metadata
+        ):
             yield from keys(value)
 
 
@@ -37,7 +46,7 @@ def test_every_key_is_in_the_example(section: str) -> None:
     text = EXAMPLE.read_text()
     (part,) = re.findall(rf"^{section}:\n(.*?)(?=^[a-z]|\Z)", text, re.DOTALL | re.MULTILINE)
     known = set(re.findall(r"^[\s#]*-?\s*([a-z_]+):", part, re.MULTILINE))
-    wanted = set(keys(getattr(Settings(None).current, section)))
+    wanted = set(keys(getattr(read_root(None), section)))
     if section == "storage":
         wanted |= set(InfluxStoreConfig.model_fields) - {"token"}
     assert wanted - known == set()
@@ -49,28 +58,37 @@ def write(path: Path, text: str) -> Path:
 
 
 def test_faults_of_all_sections_come_at_once(tmp_path: Path) -> None:
-    text = "api: {threads: 0}\nbridge: {lissten: x}\nstorage: {kind: postgres}\nzzz: 1\n"
+    text = (
+        "api: {threads: 0}\nexporter: {top: {cuont: 1}}\nbridge: {lissten: x}\n"
+        "storage: {kind: postgres}\nzzz: 1\n"
+    )
     with pytest.raises(ConfigError) as caught:
-        Settings(write(tmp_path / "f.yml", text))
+        read_root(write(tmp_path / "f.yml", text))
     heads = [fault.split("f.yml:")[1].split(": ")[:2] for fault in caught.value.faults]
-    assert heads == [["1", "api.threads"], ["2", "bridge.lissten"], ["3", "storage"], ["4", "zzz"]]
+    assert heads == [
+        ["1", "api.threads"],
+        ["2", "exporter.top.cuont"],
+        ["3", "bridge.lissten"],
+        ["4", "storage"],
+        ["5", "zzz"],
+    ]
 
 
 def test_a_role_that_needs_one_section_is_not_stopped_by_another(tmp_path: Path) -> None:
     path = write(tmp_path / "f.yml", "api: {threads: 0}\nexporter: {collector_timeout: 9s}")
-    assert Settings(path, ["exporter"]).current.exporter.collector_timeout == 9.0
+    assert read_root(path, ["exporter"]).exporter.collector_timeout == 9.0
 
 
 def test_keys_of_one_store_are_faults_in_another(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"storage\.bucket: no such key"):
-        Settings(write(tmp_path / "f.yml", "storage: {bucket: x}"), ["storage"])
+        read_root(write(tmp_path / "f.yml", "storage: {bucket: x}"), ["storage"])
     with pytest.raises(ConfigError, match=r"storage\.bucket: missing"):
-        Settings(write(tmp_path / "f.yml", "storage: {kind: influxdb2, url: 'http://x'}"))
+        read_root(write(tmp_path / "f.yml", "storage: {kind: influxdb2, url: 'http://x'}"))
 
 
-def gauge(settings: Settings, name: str) -> float | None:
+def gauge(settings: Settings[Any], name: str) -> float | None:
     registry = CollectorRegistry()
-    settings.expose(registry)
+    expose(settings, registry)
     return registry.get_sample_value(f"fleetpulse_config_{name}")
 
 
@@ -79,7 +97,7 @@ def test_a_bad_reload_keeps_the_old_one_and_says_so(
 ) -> None:
     path = write(tmp_path / "f.yml", "api: {threads: 3}")
     clock = iter([100.0, 200.0])
-    settings = Settings(path, now=lambda: next(clock))
+    settings = whole_file(path, now=lambda: next(clock))
     write(path, "api: {threads: many}")
     assert not settings.reload()
     assert settings.current.api.threads == 3
@@ -94,7 +112,7 @@ def test_a_bad_reload_keeps_the_old_one_and_says_so(
 
 
 def test_a_reload_that_the_role_refuses_counts_as_failed(tmp_path: Path) -> None:
-    settings = Settings(write(tmp_path / "f.yml", "api: {threads: 3}"))
+    settings = whole_file(write(tmp_path / "f.yml", "api: {threads: 3}"))
     before = settings.current
 
     def refuse(_root: Any) -> None:
@@ -123,5 +141,11 @@ def test_roles_that_start_together_do_not_disturb_each_other(tmp_path: Path) -> 
 
 
 def test_unknown_sections_name_the_known_ones() -> None:
-    model = root_model(())
-    assert set(model.model_fields) == {"log_level", *SECTIONS}
+    model = root_model({})
+    assert set(model.model_fields) == {"log_level", "log_format", *SECTIONS}
+
+
+def test_the_exporter_lets_the_others_sections_pass() -> None:
+    assert {field.name for field in dataclasses.fields(ExporterFile)} == set(
+        root_model({}).model_fields
+    )

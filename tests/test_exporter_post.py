@@ -2,6 +2,8 @@
 
 import gzip
 import logging
+import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
@@ -13,82 +15,12 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import requests
 
-from exporter.post import HttpPost, Verdict, judge, retry_after
+from exporter.answer import Verdict
+from exporter.post import HttpPost, reason
 from tests.support import free_port
 
 SECRET = "fp_0123456789abcdef"
 BODY = gzip.compress(b"node_load1 1\n", mtime=0)
-
-JUDGED = [
-    pytest.param(202, "SENT", id="taken"),
-    pytest.param(200, "SENT", id="taken, as another server may put it"),
-    pytest.param(400, "REFUSED", id="not a page"),
-    pytest.param(413, "REFUSED", id="too large"),
-    pytest.param(415, "REFUSED", id="not that type"),
-    pytest.param(422, "REFUSED", id="not those samples"),
-    pytest.param(401, "LATER", id="no valid key"),
-    pytest.param(403, "LATER", id="not on the whitelist"),
-    pytest.param(404, "LATER", id="another address"),
-    pytest.param(408, "LATER", id="too slow"),
-    pytest.param(429, "LATER", id="too often"),
-    pytest.param(500, "LATER", id="a fault of the API"),
-    pytest.param(503, "LATER", id="a store that is away"),
-    pytest.param(302, "LATER", id="moved"),
-]
-
-
-@pytest.mark.parametrize(("status", "verdict"), JUDGED)
-def test_what_a_status_means_for_the_page(status: int, verdict: str) -> None:
-    answer = judge(status, {}, b"because", 0.0)
-    assert answer.verdict.name == verdict
-    assert verdict == "SENT" or str(status) in answer.text
-
-
-REJECTED = [
-    pytest.param(b'{"accepted": 5, "rejected": 2, "duplicate": false}', 2, id="a number"),
-    pytest.param(b'{"rejected": [{"index": 1}, {"index": 3}]}', 2, id="one by one"),
-    pytest.param(b'{"accepted": 5}', 0, id="none"),
-    pytest.param(b"<html>", 0, id="not JSON"),
-    pytest.param(b"[3]", 0, id="not an object"),
-]
-
-
-@pytest.mark.parametrize(("body", "count"), REJECTED)
-def test_samples_that_were_left_out_are_counted(body: bytes, count: int) -> None:
-    assert judge(202, {}, body, 0.0).rejected == count
-
-
-TEXTS = [
-    pytest.param(503, b'{"status":"error","error":"no room"}', "HTTP 503: no room", id="JSON"),
-    pytest.param(502, b"<h1>Bad\n Gateway</h1>", "HTTP 502: <h1>Bad Gateway</h1>", id="a proxy's"),
-    pytest.param(500, b"a\x1b[2Jb\x00", "HTTP 500: a[2Jb", id="no control characters"),
-    pytest.param(500, b"x" * 999, "HTTP 500: " + "x" * 200, id="not at length"),
-    pytest.param(
-        401, b'{"error":"key has expired"}',
-        "HTTP 401: the key is not accepted; put a valid one of scope push into push.key_file; "
-        "key has expired", id="with the mend",
-    ),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("status", "body", "text"), TEXTS)
-def test_what_the_log_will_say(status: int, body: bytes, text: str) -> None:
-    assert judge(status, {}, body, 0.0).text == text
-
-
-RETRY_AFTER = [
-    pytest.param("7", 7.0, id="seconds"),
-    pytest.param("Wed, 21 Oct 2015 07:28:00 GMT", 60.0, id="a date"),
-    pytest.param("Wed, 21 Oct 2014 07:28:00 GMT", 0.0, id="a date that is past"),
-    pytest.param("", None, id="missing"),
-    pytest.param("soon", None, id="neither"),
-    pytest.param("-3", None, id="negative"),
-]
-
-
-@pytest.mark.parametrize(("value", "seconds"), RETRY_AFTER)
-def test_retry_after(value: str, seconds: float | None) -> None:
-    assert retry_after(value, 1445412420.0) == seconds
 
 
 class Api(ThreadingHTTPServer):
@@ -163,6 +95,7 @@ def test_the_request(api: Api, session: requests.Session, key_file: Path) -> Non
     }
     assert headers["Authorization"] == f"Bearer {SECRET}"
     assert headers["Content-Encoding"] == "gzip"
+    assert headers["Accept-Encoding"] == "identity"
     assert headers["Content-Type"].startswith("text/plain; version=0.0.4")
     assert body == BODY
 
@@ -201,9 +134,9 @@ def test_a_rate_limit_says_when_to_come_back(
 def test_an_endless_answer_is_not_read_to_its_end(
     api: Api, session: requests.Session, key_file: Path
 ) -> None:
-    api.status, api.text = 400, b"x" * 10_000_000
+    api.status, api.text = 503, b"x" * 10_000_000
     answer = HttpPost(api.url, key_file, "web1", 5.0, session=session).send("b1", 1.0, BODY)
-    assert answer.verdict is Verdict.REFUSED
+    assert answer.verdict is Verdict.LATER
     assert len(answer.text) < 300
 
 
@@ -212,7 +145,72 @@ def test_nobody_listening_is_a_reason_to_wait(session: requests.Session, key_fil
     url = f"http://127.0.0.1:{free_port()}/api/v1/metrics"
     answer = HttpPost(url, key_file, "web1", 5.0, session=session).send("b1", 1.0, BODY)
     assert answer.verdict is Verdict.LATER
-    assert "Connection refused" in answer.text
+    assert answer.text == (
+        f"{url}: the connection was refused; does the API run there, and on that port?"
+    )
+
+
+@pytest.mark.integration
+def test_a_server_that_says_nothing_is_left_in_time(
+    session: requests.Session, key_file: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+        answer = HttpPost(url, key_file, "web1", 0.05, session=session).send("b1", 1.0, BODY)
+    assert answer.verdict is Verdict.LATER
+    assert "no answer in time" in answer.text
+
+
+@pytest.mark.integration
+def test_an_answer_that_is_cut_off_says_nothing(
+    api: Api, session: requests.Session, key_file: Path
+) -> None:
+    api.headers, api.text = {"Content-Length": "500"}, b'{"accepted": 1}'
+    answer = HttpPost(api.url, key_file, "web1", 0.2, session=session).send("b1", 1.0, BODY)
+    assert answer.verdict is Verdict.LATER
+
+
+def untrusted() -> ssl.SSLCertVerificationError:
+    error = ssl.SSLCertVerificationError(1, "certificate verify failed (_ssl.c:992)")
+    error.verify_message = "self-signed certificate"
+    return error
+
+
+def wrapped(cause: Exception) -> Exception:
+    """As requests has it, with an address in the text that is another each time."""
+    error = requests.ConnectionError(f"{object()!r}: Max retries exceeded")
+    error.__context__ = cause
+    return error
+
+
+REASONS = [
+    pytest.param(TimeoutError("timed out"), "no answer in time", id="a timeout"),
+    pytest.param(
+        socket.gaierror(-2, "Name or service not known"),
+        "the host's name is not found (Name or service not known)", id="no such name",
+    ),
+    pytest.param(ConnectionRefusedError(111, "no"), "the connection was refused", id="refused"),
+    pytest.param(
+        untrusted(), "its certificate is not trusted (self-signed certificate); push.url must be "
+        "the name it is for, push.ca_file may hold its authority", id="a certificate of a stranger",
+    ),
+    pytest.param(ssl.SSLError(1, "[SSL] wrong version"), "TLS failed", id="no TLS there"),
+    pytest.param(OSError(113, "No route to host"), "OSError: [Errno 113] No route", id="another"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("error", "text"), REASONS)
+def test_why_there_is_no_answer_is_the_same_line_each_time(error: Exception, text: str) -> None:
+    assert reason(wrapped(error)).startswith(text)
+    assert reason(wrapped(error)) == reason(wrapped(error))
+
+
+def test_an_authority_that_is_not_there_is_named(session: requests.Session, key_file: Path) -> None:
+    ca_file = key_file.with_name("ca.pem")
+    post = HttpPost("https://127.0.0.1:1/", key_file, "w", 5.0, ca_file=ca_file, session=session)
+    answer = post.send("b1", 1.0, BODY)
+    assert answer.verdict is Verdict.LATER
+    assert str(ca_file) in answer.text
 
 
 KEYS = [
@@ -234,8 +232,20 @@ def test_without_a_usable_key_nothing_is_sent(
         path.write_bytes(content)
     answer = HttpPost("http://127.0.0.1:1/", path, "web1", 5.0, session=session).send("b", 1.0, b"")
     assert answer.verdict is Verdict.LATER
+    assert answer.denied
     assert answer.text.startswith(str(path))
+    assert "write " in answer.text
     assert "Evil" not in answer.text
+
+
+def test_a_key_that_changes_on_disk_has_another_stamp(key_file: Path) -> None:
+    post = HttpPost("http://127.0.0.1:1/", key_file, "web1", 5.0, session=requests.Session())
+    before = post.key_stamp()
+    assert post.key_stamp() == before
+    key_file.write_text("fp_another_that_is_longer")
+    changed = post.key_stamp()
+    key_file.unlink()
+    assert len({str(one) for one in (before, changed, post.key_stamp())}) == 3
 
 
 @pytest.mark.integration

@@ -8,37 +8,76 @@ from pathlib import Path
 
 import pytest
 
-from exporter.post import Answer, Verdict
-from exporter.push import Backoff, Pusher, PushPage
+from exporter.answer import Answer, Verdict
+from exporter.backoff import Backoff
+from exporter.news import News
+from exporter.push import Pusher
+from exporter.pushonce import push_once
+from exporter.pushpage import PushPage
+from exporter.pushstats import PushStats
+from exporter.sender import Pause, Sender
+from fleetpulse.errors import StartError, StorageError
 from fleetpulse.storage.spool import Spool
-from tests.exporter_fakes import FakePost, values
+from tests.exporter_fakes import FakePost, page_of
 from tests.support import wait_for
 
-LATER = Answer(Verdict.LATER, "HTTP 503: away")
-REFUSED = Answer(Verdict.REFUSED, "HTTP 413: too large")
+LATER = Answer(Verdict.LATER, "HTTP 503: away", status=503)
+REFUSED = Answer(Verdict.REFUSED, "HTTP 413: too large", status=413)
+DENIED = Answer(Verdict.LATER, "HTTP 401: revoked", denied=True, status=401)
 
 Make = Callable[..., Pusher]
 
 
+class Clock:
+    """Goes on where somebody waits; does at the times what it was told to."""
+
+    def __init__(self) -> None:
+        self.time = 100.0
+        self.then: dict[float, Callable[[], None]] = {}
+
+    def now(self) -> float:
+        return self.time
+
+    def wait(self, seconds: float) -> bool:
+        self.time += seconds
+        for at in [at for at in self.then if at <= self.time]:
+            self.then.pop(at)()
+        return False
+
+
 @pytest.fixture
-def make(tmp_path: Path) -> Iterator[Make]:
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def make(tmp_path: Path, clock: Clock) -> Iterator[Make]:
     """Makes pushers whose pages say `page 1`, `page 2`, … made at 1010, 1020, …"""
     made: list[Pusher] = []
     count, times = itertools.count(1), itertools.count(1010, 10)
 
-    def pusher(post: FakePost, pages: int = 10, path: Path = tmp_path / "spool") -> Pusher:
+    def pusher(
+        post: FakePost,
+        pages: int = 10,
+        path: Path = tmp_path / "spool",
+        refused: Path = tmp_path / "refused.gz",
+        opened: bool = True,
+        kind: type[Spool] = Spool,
+    ) -> Pusher:
         made.append(
             Pusher(
                 lambda: b"page %d\n" % next(count),
                 post,
-                lambda: Spool(path, max_items=pages, busy_timeout=0.1),
-                3600.0,
-                tmp_path / "refused.gz",
+                lambda: kind(path, max_items=pages, busy_timeout=0.1),
+                10.0,
+                refused,
                 now=lambda: float(next(times)),
-                backoff=Backoff(lambda: 1.0),
+                steady=clock.now,
+                backoff=Backoff(lambda: 0.0),
             )
         )
-        made[-1].open()
+        if opened:
+            made[-1].open()
         return made[-1]
 
     yield pusher
@@ -54,7 +93,7 @@ def test_a_page_is_sent_with_the_time_it_was_made_and_an_id(make: Make) -> None:
     post = FakePost()
     pusher = make(post)
     pusher.make()
-    assert pusher.send_waiting() is None
+    assert pusher.turn() is None
     [(batch_id, at, body)] = post.got
     assert (at, gzip.decompress(body)) == (1010.0, b"page 1\n")
     assert len(batch_id) == 32
@@ -65,11 +104,11 @@ def test_an_unsent_page_is_sent_again_under_the_same_id_and_in_its_turn(make: Ma
     post = FakePost([LATER, LATER])
     pusher = make(post)
     pusher.make()
-    assert pusher.send_waiting() == 1.0
+    assert pusher.turn() == Pause(1.0)
     pusher.make()
-    assert pusher.send_waiting() == 2.0
+    assert pusher.turn() == Pause(1.0)
     assert (pusher.waiting, pusher.trouble) == (2, "HTTP 503: away")
-    assert pusher.send_waiting() is None
+    assert pusher.turn() is None
     assert texts(post) == [b"page 1\n"] * 3 + [b"page 2\n"]
     ids = [batch_id for batch_id, _, _ in post.got]
     assert len(set(ids[:3])) == 1
@@ -83,74 +122,103 @@ def test_a_refused_page_is_set_aside_and_blocks_nothing(make: Make, tmp_path: Pa
     pusher = make(post)
     pusher.make()
     pusher.make()
-    assert pusher.send_waiting() is None
+    assert pusher.turn() is None
     assert texts(post) == [b"page 1\n", b"page 2\n"]
     assert gzip.decompress((tmp_path / "refused.gz").read_bytes()) == b"page 1\n"
-    assert values(list(pusher.families()))["fleetpulse_push_pages_refused_total"] == 1
+    assert page_of(pusher.families())["fleetpulse_push_pages_refused_total"] == 1
 
 
-def test_when_the_spool_is_full_the_oldest_are_dropped_and_counted(make: Make) -> None:
+def test_a_refused_page_that_cannot_be_set_aside_blocks_nothing_either(
+    make: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pusher = make(FakePost([REFUSED]), refused=tmp_path / "missing" / "refused.gz")
+    pusher.make()
+    assert pusher.turn() is None
+    assert pusher.waiting == 0
+    assert "missing/refused.gz: No such file" in caplog.text
+
+
+def test_when_the_spool_is_full_the_oldest_are_dropped_and_counted(
+    make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
     post = FakePost([LATER])
     pusher = make(post, pages=2)
     for _ in range(5):
         pusher.make()
-    found = values(list(pusher.families()))
-    assert found["fleetpulse_push_pages_dropped_total"] == 3
+    found = page_of(pusher.families())
+    assert found['fleetpulse_push_pages_dropped_total{reason="items"}'] == 3
+    assert found['fleetpulse_push_pages_dropped_total{reason="age"}'] == 0
     assert found["fleetpulse_push_spool_pages"] == 2
     assert found["fleetpulse_push_spool_bytes"] > 0
-    pusher.send_waiting()
-    pusher.send_waiting()
+    pusher.turn()
+    pusher.turn()
     assert texts(post) == [b"page 4\n", b"page 4\n", b"page 5\n"]
+    told = [one.getMessage() for one in caplog.records if "drops" in one.getMessage()]
+    assert len(told) == 1
+    assert told[0].startswith("the spool drops pages unsent (items); 2 wait, of ")
 
 
 def test_a_restart_sends_what_the_last_run_left(make: Make) -> None:
     first = make(FakePost([LATER]))
     first.make()
-    first.send_waiting()
+    first.turn()
     first.stop()
     post = FakePost()
-    assert make(post).send_waiting() is None
+    assert make(post).turn() is None
     assert texts(post) == [b"page 1\n"]
 
 
 def test_garbage_on_the_spool_is_set_aside(make: Make, tmp_path: Path) -> None:
     spool = Spool(tmp_path / "other")
-    for payload in (b"no page", b"\xff\xfe\n", b"[1]\nx", PushPage.made(b"fine", 1.0).encode()):
+    for payload in (b"no page", b"\xff\xfe\n", b"[1]\nx", b"[" * 99_999 + b"\n"):
         spool.put(payload)
+    spool.put(PushPage.made(b"fine", 1.0).encode())
     spool.close()
     post = FakePost()
     pusher = make(post, path=tmp_path / "other")
-    assert pusher.send_waiting() is None
+    assert pusher.turn() is None
     assert texts(post) == [b"fine"]
-    assert pusher.stats.refused == 3
+    assert pusher.stats.refused == 4
 
 
 def test_what_happened_is_on_the_page(make: Make) -> None:
-    pusher = make(FakePost([LATER, Answer(Verdict.SENT, rejected=3)]))
+    pusher = make(FakePost([LATER, Answer(Verdict.SENT, rejected=3, status=202)]))
     pusher.make()
-    pusher.send_waiting()
-    pusher.send_waiting()
-    found = values(list(pusher.families()))
+    pusher.turn()
+    found = page_of(pusher.families())
+    assert found["fleetpulse_push_last_http_status"] == 503
+    assert found["fleetpulse_push_backoff_seconds"] == 1.0
+    assert found["fleetpulse_push_spool_oldest_age_seconds"] > 0
+    pusher.turn()
+    found = page_of(pusher.families())
     assert found["fleetpulse_push_pages_failed_total"] == 1
     assert found["fleetpulse_push_pages_sent_total"] == 1
     assert found["fleetpulse_push_samples_rejected_total"] == 3
     assert found["fleetpulse_push_last_success_timestamp_seconds"] == 1020.0
+    assert found["fleetpulse_push_last_http_status"] == 202
+    assert found["fleetpulse_push_backoff_seconds"] == 0.0
     assert found["fleetpulse_push_spool_pages"] == 0
+    assert found["fleetpulse_push_spool_oldest_age_seconds"] == 0
+
+
+def test_the_figures_are_there_before_the_start(make: Make) -> None:
+    found = page_of(make(FakePost(), opened=False).families())
+    assert set(found.values()) == {0}
 
 
 def test_trouble_is_logged_when_it_changes(make: Make, caplog: pytest.LogCaptureFixture) -> None:
-    other = Answer(Verdict.LATER, "HTTP 403: not on the whitelist")
+    other = Answer(Verdict.LATER, "HTTP 403: not on the whitelist", denied=True)
     pusher = make(FakePost([LATER, LATER, other, REFUSED, REFUSED]))
     for _ in range(3):
         pusher.make()
     with caplog.at_level(logging.INFO):
         for _ in range(4):
-            pusher.send_waiting()
+            pusher.turn()
     assert [record.getMessage() for record in caplog.records] == [
-        "pages wait on disk: HTTP 503: away",
-        "pages wait on disk: HTTP 403: not on the whitelist",
-        "pages are taken again, 3 waiting",
-        f"page refused, kept as {pusher.refused_path}: HTTP 413: too large",
+        "pages wait on disk (3): HTTP 503: away",
+        "pages wait on disk (3): HTTP 403: not on the whitelist",
+        "pages are taken again, 2 waiting",
+        "page refused, kept as " + str(caplog.records[-1].args[0]) + ": HTTP 413: too large",  # type: ignore[index]
     ]
 
 
@@ -159,44 +227,217 @@ def test_being_asked_to_slow_down_is_no_trouble_unless_it_lasts(make: Make) -> N
     pusher = make(FakePost([slow, Answer(Verdict.SENT), slow, slow]))
     pusher.make()
     pusher.make()
-    assert pusher.send_waiting() == 7.0
+    assert pusher.turn() == Pause(7.0)
     assert pusher.trouble == ""
-    pusher.send_waiting()
+    pusher.turn()
     assert (pusher.waiting, pusher.trouble) == (1, "")
-    pusher.send_waiting()
+    pusher.turn()
     assert pusher.trouble == "HTTP 429: slow down"
 
 
-def test_a_page_that_cannot_be_kept_is_counted(
+class FullSpool(Spool):
+    """A disk without room, until there is."""
+
+    full = True  # set at the class: whoever uses it makes one of its own
+
+    def put(self, payload: bytes) -> int:
+        if self.full:
+            raise StorageError(f"{self.path.name}: database or disk is full", retriable=True)
+        return super().put(payload)
+
+    def peek(self, limit: int) -> list[tuple[int, bytes]]:
+        if self.full:
+            raise StorageError(f"{self.path.name}: disk I/O error", retriable=True)
+        return super().peek(limit)
+
+
+def test_a_page_that_cannot_be_kept_is_counted_and_told_once(
     make: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
-    pusher = make(FakePost())
-    pusher.stop()
-    for _ in range(2):
+    class Full(FullSpool):
+        pass
+
+    post = FakePost()
+    pusher = make(post, kind=Full)
+    for _ in range(3):
         pusher.make()
-    assert pusher.stats.dropped == 2
-    assert len(caplog.records) == 1
-    assert "the spool is closed" in caplog.text
+        assert pusher.turn() == Pause(1.0)
+    found = page_of(pusher.families())
+    assert found['fleetpulse_push_pages_dropped_total{reason="not_kept"}'] == 3
+    assert [record.getMessage() for record in caplog.records] == [
+        "pages cannot be kept and are lost: spool: database or disk is full",
+        "pages cannot be read from disk: spool: disk I/O error",
+    ]
+    Full.full = False
+    pusher.make()
+    assert pusher.turn() is None
+    assert texts(post) == [b"page 4\n"]
 
 
+def answer(asked: float | None) -> Answer:
+    return Answer(Verdict.LATER, retry_after=asked)
+
+
+# What Retry-After asked for, where there was one; the shortest and the longest wait it makes
 WAITS = [
-    pytest.param([None] * 8, [1, 2, 4, 8, 16, 32, 60, 60], id="doubling, to a minute"),
-    pytest.param([None, 30.0, None], [1, 30, 4], id="never less than asked for"),
-    pytest.param([0.5, None], [1, 2], id="nor less than planned"),
-    pytest.param([1e9], [3600], id="nor a year"),
+    pytest.param([None] * 8, [1] * 8, [2, 4, 8, 16, 32, 60, 60, 60], id="doubling, to a minute"),
+    pytest.param([None, 30.0, None], [1, 30, 1], [2, 33, 8], id="never less than asked for"),
+    pytest.param([0.0], [1], [2], id="but never at once"),
+    pytest.param([1e9, float("inf")], [3600] * 2, [3601, 3603], id="nor in a year"),
 ]
 
 
-@pytest.mark.parametrize(("asked", "waits"), WAITS)
-def test_backoff(asked: list[float | None], waits: list[float]) -> None:
-    backoff = Backoff(lambda: 1.0)
-    assert [backoff.next(one) for one in asked] == waits
-    backoff.reset()
-    assert backoff.next(None) == 1
+@pytest.mark.parametrize(("asked", "shortest", "longest"), WAITS)
+def test_backoff_lies_anywhere_between(
+    asked: list[float | None], shortest: list[float], longest: list[float]
+) -> None:
+    low, high = Backoff(lambda: 0.0), Backoff(lambda: 1.0)
+    assert [low.next(answer(one)) for one in asked] == shortest
+    assert [high.next(answer(one)) for one in asked] == longest
+    high.reset()
+    assert high.next(answer(None)) == 2
 
 
-def test_backoff_has_jitter_of_half() -> None:
-    assert Backoff(lambda: 0.0).next(None) == 0.5
+def test_a_key_that_is_refused_is_tried_again_slowly() -> None:
+    low, high = Backoff(lambda: 0.0), Backoff(lambda: 1.0)
+    assert [low.next(DENIED) for _ in range(3)] == [240] * 3
+    assert [high.next(DENIED) for _ in range(3)] == [360] * 3
+
+
+def test_a_revoked_key_is_a_line_an_hour_and_twelve_attempts(
+    make: Make, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    post = FakePost([DENIED] * 100)
+    pusher = make(post, pages=1000)
+    while clock.time < 100 + 2 * 3600:
+        pusher.make()
+        pause = pusher.turn()
+        assert pause is not None
+        pusher.sender.rest(pause, clock.wait)
+    assert len(post.got) == 30  # 240 s apart, the shortest there is
+    told = [record.getMessage() for record in caplog.records]
+    assert told == [f"pages wait on disk ({count}): HTTP 401: revoked" for count in (1, 16)]
+
+
+def test_a_new_key_ends_the_wait_for_it(make: Make, clock: Clock) -> None:
+    post = FakePost([DENIED], key="old")
+    pusher = make(post)
+    pusher.make()
+    pause = pusher.turn()
+    assert pause == Pause(240.0, "old")
+    clock.then[117.5] = lambda: setattr(post, "key", "new")
+    pusher.sender.rest(pause, clock.wait)
+    assert clock.time == 118.0
+    assert pusher.turn() is None
+    assert pusher.waiting == 0
+
+
+def test_a_key_exchanged_while_the_old_one_was_on_its_way_ends_the_wait_at_once(
+    make: Make, clock: Clock
+) -> None:
+    class Exchanged(FakePost):
+        def send(self, batch_id: str, at: float, body: bytes) -> Answer:
+            self.key = "new"
+            return DENIED
+
+    pusher = make(Exchanged(key="old"))
+    pusher.make()
+    pause = pusher.turn()
+    assert pause is not None
+    pusher.sender.rest(pause, clock.wait)
+    assert clock.time == 101.0
+
+
+def test_other_waits_look_at_nothing_meanwhile(clock: Clock, tmp_path: Path) -> None:
+    waits: list[float] = []
+    sender = Sender(FakePost(), PushStats(), tmp_path / "refused", now=clock.now)
+    sender.rest(Pause(33.0), lambda seconds: bool(waits.append(seconds)))
+    assert waits == [33.0]
+    sender.rest(Pause(33.0, "key"), lambda seconds: waits.append(seconds) is None)
+    assert waits == [33.0, 1.0]  # which was told to end
+
+
+# What is said each half an hour, and which of it is worth a line
+NEWS = [
+    pytest.param(["", ""], "..", id="all is well, as it was"),
+    pytest.param(["a", "a", "a", "a"], "x.x.", id="what lasts, each hour"),
+    pytest.param(["a", "b", "b", "a"], "xx.x", id="what is new"),
+    pytest.param(["a", "", "", ""], "xx..", id="the end of it, once"),
+]
+
+
+@pytest.mark.parametrize(("said", "told"), NEWS)
+def test_news(said: list[str], told: str) -> None:
+    times = itertools.count(0, 1800)
+    news = News(lambda: float(next(times)))
+    assert "".join("x" if news.is_news(text) else "." for text in said) == told
+
+
+def test_it_is_healthy_as_long_as_pages_are_made(make: Make, clock: Clock) -> None:
+    pusher = make(FakePost([LATER] * 9))
+    assert pusher.healthy()  # not started
+    pusher.make()
+    clock.time += 30
+    assert pusher.healthy()
+    clock.time += 1
+    assert not pusher.healthy()
+    pusher.make()
+    pusher.turn()
+    assert pusher.healthy()  # that nothing gets through is no fault of it
+
+
+def test_it_is_not_healthy_while_an_attempt_to_send_hangs(make: Make, clock: Clock) -> None:
+    seen: list[bool] = []
+
+    class Hanging(FakePost):
+        def send(self, batch_id: str, at: float, body: bytes) -> Answer:
+            for _ in range(2):
+                clock.time += 290
+                pusher.make()
+                seen.append(pusher.healthy())
+            return Answer(Verdict.SENT)
+
+    pusher = make(Hanging())
+    pusher.make()
+    pusher.turn(lambda: not seen)
+    assert seen == [True, False]
+    assert pusher.healthy()
+
+
+# The API's answers, the exit code, what is said
+ONCE = [
+    pytest.param([], 0, "2 pages sent, 0 waiting", id="all is sent"),
+    pytest.param([LATER], 0, "2 pages sent, 0 waiting", id="at the second attempt"),
+    pytest.param(
+        [LATER] * 99, 1, "0 pages sent, 2 waiting: HTTP 503: away", id="nobody takes them"
+    ),
+    pytest.param(
+        [DENIED], 1, "0 pages sent, 2 waiting: HTTP 401: revoked", id="a person has to act first"
+    ),
+    pytest.param([REFUSED], 1, "1 page sent, 0 waiting, 1 not taken", id="one is refused"),
+    pytest.param(
+        [Answer(Verdict.SENT), Answer(Verdict.LATER, "HTTP 503: later", 100.0)], 1,
+        "1 page sent, 1 waiting: HTTP 503: later", id="asked to wait past the end",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("answers", "code", "line"), ONCE)
+def test_once(make: Make, clock: Clock, answers: list[Answer], code: int, line: str) -> None:
+    before = make(FakePost())
+    before.make()
+    before.stop()
+    said: list[str] = []
+    pusher = make(FakePost(list(answers)), opened=False)
+    done = push_once(pusher, steady=clock.now, sleep=clock.wait, say=said.append)
+    assert (done, said) == (code, [line])
+    assert clock.time <= 130
+
+
+def test_once_leaves_the_spool_to_whoever_holds_it(make: Make) -> None:
+    make(FakePost())
+    with pytest.raises(StartError, match="another process uses this spool"):
+        push_once(make(FakePost(), opened=False))
 
 
 def test_the_threads_make_and_send(tmp_path: Path) -> None:
@@ -210,3 +451,26 @@ def test_the_threads_make_and_send(tmp_path: Path) -> None:
     finally:
         pusher.stop()
     assert texts(post) == [b"page\n"]
+
+
+def test_a_fault_of_the_program_does_not_end_the_sender(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken(FakePost):
+        def send(self, batch_id: str, at: float, body: bytes) -> Answer:
+            self.got.append((batch_id, at, body))
+            raise RuntimeError("a bug")
+
+    post = Broken()
+    pusher = Pusher(
+        lambda: b"page\n", post, lambda: Spool(tmp_path / "s"), 3600.0, tmp_path / "refused"
+    )
+    pusher.start()
+    try:
+        wait_for("a failure to be counted", lambda: pusher.stats.failed)
+    finally:
+        pusher.stop()
+    assert "a bug" in caplog.text
+    again = Spool(tmp_path / "s")
+    assert len(again) == 1
+    again.close()

@@ -3,6 +3,7 @@
 import logging
 import math
 import threading
+import time
 from collections.abc import Iterable, Iterator
 
 import pytest
@@ -13,7 +14,6 @@ from exporter.page import TEXT, Part, render
 from exporter.registry import Registry
 from tests.exporter_fakes import FakeCollector, samples
 from tests.support import wait_for
-
 
 GOOD, HALF, OTHER = (gauge(f"node_{name}", "h") for name in ("good", "half", "other"))
 
@@ -91,6 +91,45 @@ def test_a_stuck_collector_fails_until_it_is_back(caplog: pytest.LogCaptureFixtu
     assert len(caplog.records) == 1
     release.set()
     wait_for("the collector to be back", lambda: page_of(registry)[key] == 1)
+
+
+def test_a_hanging_collector_costs_its_deadline_once_and_one_thread() -> None:
+    release, before = threading.Event(), threading.active_count()
+
+    def hang() -> Iterable[Found]:
+        yield HALF, 1
+        assert release.wait(60)
+
+    collectors = [FakeCollector("a", good), FakeCollector("hang", hang), FakeCollector("z", list)]
+    registry = Registry(collectors, 1.0)
+    seconds = []
+    for _ in range(5):
+        begun = time.monotonic()
+        page = page_of(registry)
+        seconds.append(time.monotonic() - begun)
+        assert page['node_scrape_collector_success{collector="hang"}'] == 0
+        assert page['node_scrape_collector_success{collector="z"}'] == 1
+        assert (page["node_good"], "node_half" in page) == (1, False)
+    assert 1.0 <= seconds[0] < 10.0
+    assert min(seconds[1:]) < 0.5
+    assert threading.active_count() - before == 2, "the one that hangs, and the one for all else"
+    registry.close()
+    release.set()
+    wait_for("the threads' end", lambda: threading.active_count() == before)
+
+
+def test_close_lets_collectors_go_that_hold_something() -> None:
+    class Holding(FakeCollector):
+        closed = False
+
+        def close(self) -> None:
+            self.closed = True
+
+    holding = Holding("holding", good)
+    registry = Registry([holding, FakeCollector("plain", list)], 5.0)
+    registry.gather()
+    registry.close()
+    assert holding.closed
 
 
 def test_dropped_values_are_counted_for_their_collector(caplog: pytest.LogCaptureFixture) -> None:

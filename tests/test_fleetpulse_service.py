@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from fleetpulse.errors import StartError
-from fleetpulse.service import FileWatch, Periodic, stamp
+from fleetpulse.service import FileWatch, Periodic, run_until_signalled, stamp
 from fleetpulse.telemetry import TelemetryServer, bind, health_routes, new_registry
 from fleetpulse.values import ListenAddress
 from tests.support import ROOT, drip_until_cut
@@ -113,6 +113,44 @@ def test_signals_reload_and_stop_in_reverse_order() -> None:
         lines += process.stdout.read().split("\n")
     assert lines == ["start a", "start b", "started", "reload", "stop b", "stop a", ""]
     assert process.returncode == 0
+
+
+class Told:
+    """Keeps what it is told, as does a manager of services."""
+
+    def __init__(self) -> None:
+        self.words: list[str] = []
+
+    def started(self) -> None:
+        self.words.append("started")
+
+    def reloading(self) -> None:
+        self.words.append("reloading")
+
+    def reloaded(self) -> None:
+        self.words.append("reloaded")
+
+    def stopping(self) -> None:
+        self.words.append("stopping")
+
+    def close(self) -> None:
+        self.words.append("close")
+
+
+def test_a_service_that_cannot_start_is_never_told_to_be_ready() -> None:
+    class Broken:
+        name = "broken"
+
+        def start(self) -> None:
+            raise StartError("no")
+
+        def stop(self) -> None:
+            told.words.append("stopped")
+
+    told = Told()
+    with pytest.raises(StartError):
+        run_until_signalled([Broken()], notify=told)
+    assert told.words == ["stopped", "close"]
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ import os, sys
 from pathlib import Path
 from fleetpulse.errors import StartError
 from fleetpulse.serving import ask_reload, serve
-from fleetpulse.telemetry import setup_logging
+from fleetpulse.logs import setup_logging
 from fleetpulse.values import ListenAddress
 setup_logging()
 def create():

@@ -3,6 +3,7 @@
 import errno
 import os
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Protocol
 
@@ -10,8 +11,9 @@ from exporter.families import Found
 
 _CHUNK = 16 << 10
 _SYS_PAGE = 4096  # an attribute of /sys is told in one piece of at most a page
-# Files that one process keeps open between pages, at the most, whatever the host has.
-_KEPT_IN_ALL = 400
+# Of the files that the process may have open, this part may be kept from page to page.
+_KEPT_PART = 0.5
+_KEPT_AT_MOST = 4096
 
 
 class NoDataError(Exception):
@@ -94,6 +96,7 @@ class Files:
         self._folder, self._enough = folder, enough
         self._open: dict[str, int] = {}
         self._keeps: bool | None = None  # not known before the first read
+        self._missed = 0  # files opened anew for want of room
 
     def read(self, path: str) -> bytes:
         """The file, whole. OSError where there is none or the kernel will not tell."""
@@ -118,11 +121,13 @@ class Files:
             self._keeps = os.path.ismount(self._folder)
         if not self._keeps:
             return False
-        if Files.kept_in_all >= _KEPT_IN_ALL:
-            # Devices come and go: what is open may be of those that went.
-            self.close()
-            if Files.kept_in_all >= _KEPT_IN_ALL:
-                return False
+        if Files.kept_in_all >= most_kept():
+            # What is open may be of devices that went; if much is opened anew, it is given up.
+            self._missed += 1
+            if self._missed > 10 * len(self._open):
+                self.close()
+                self._missed = 0
+            return False
         self._open[path] = descriptor
         Files.kept_in_all += 1
         return True
@@ -137,6 +142,14 @@ class Files:
 
     def __del__(self) -> None:
         self.close()
+
+
+@cache
+def most_kept() -> int:
+    import resource  # not on every system; those have no /proc to keep open either
+
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return min(_KEPT_AT_MOST, int(soft * _KEPT_PART)) if soft > 0 else _KEPT_AT_MOST
 
 
 def _whole(descriptor: int, enough: int = 0) -> bytes:

@@ -1,7 +1,7 @@
 """Time that each CPU spent in each mode, from /proc/stat, and how often it was slowed down."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 
 from exporter.collectors.base import Host, text
@@ -40,6 +40,8 @@ Ticks = Sequence[int]
 class CpuCollector:
     """node_cpu_seconds_total, node_cpu_guest_seconds_total, node_cpu_*_throttles_total.
 
+    info: what is made of /proc/cpuinfo, where that is wanted too.
+
     The kernel lets idle and iowait slip back a little at times; as in node_exporter the highest
     value seen stands, since to PromQL a counter that falls has been reset.
     """
@@ -47,9 +49,13 @@ class CpuCollector:
     name = "cpu"
 
     def __init__(
-        self, host: Host, guest: bool = True, ticks: int = os.sysconf("SC_CLK_TCK")
+        self,
+        host: Host,
+        guest: bool = True,
+        info: Callable[[bytes], Iterable[Found]] | None = None,
+        ticks: int = os.sysconf("SC_CLK_TCK"),
     ) -> None:
-        self._host, self._guest, self._ticks = host, guest, ticks
+        self._host, self._guest, self._info, self._ticks = host, guest, info, ticks
         self._last: Mapping[str, Ticks] = {}
         self._throttled = _Throttled(host)
 
@@ -64,6 +70,8 @@ class CpuCollector:
         if self._guest:
             yield _GUEST_SECONDS, guest_seconds(self._last, self._ticks)
         yield from self._throttled.collect()
+        if self._info is not None:
+            yield from self._info(self._host.proc("cpuinfo"))
 
 
 def parse(raw: bytes) -> dict[str, Ticks]:

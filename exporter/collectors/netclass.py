@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from exporter.collectors.base import Host, integer, text
-from exporter.families import Family, Found, Rows, counter, gauge
+from exporter.families import Family, Found, counter, gauge
 from exporter.filters import Filter
 
 _FOLDER = "class/net"
@@ -102,11 +102,13 @@ def families(devices: Mapping[str, Files], ignore_invalid_speed: bool = False) -
         },
     )
     for file, family in _PROPERTIES.items():
-        rows: Rows = {key: integer(files[file]) for key, files in told.items() if files.get(file)}
+        numbers: dict[tuple[str, ...], float] = {
+            key: integer(files[file]) for key, files in told.items() if files.get(file)
+        }
         if file == "speed":
-            rows = {
+            numbers = {
                 key: speed * _MEGABIT
-                for key, speed in rows.items()
+                for key, speed in numbers.items()
                 if speed >= 0 or not ignore_invalid_speed
             }
-        yield family, rows
+        yield family, numbers

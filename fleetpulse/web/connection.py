@@ -25,6 +25,7 @@ class House(Protocol):
     patience: float  # seconds for a whole head, for the TLS handshake, for taking an answer
     idle: float  # seconds that a connection lives without a request
     buffer: memoryview  # shared by all connections: what is read leaves it at once
+    stopping: bool
 
     def enter(self, guest: "Connection") -> TlsPipe | None: ...
     def leave(self, guest: "Connection") -> None: ...
@@ -39,6 +40,7 @@ class _Phase(Enum):
     READING = auto()  # for a request, of which a part may be there
     ANSWERING = auto()
     SENDING = auto()  # an answer that the client does not take at once
+    TURNING = auto()  # to the next request, of which there are bytes, after the other clients
     DEAF = auto()  # refused: what still comes is thrown away
     GONE = auto()
 
@@ -75,9 +77,8 @@ class Connection(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         if self._phase is _Phase.DEAF or self._phase is _Phase.GONE:
             return
-        data: bytes | memoryview = self._house.buffer[:nbytes]
-        if self._tls is not None:
-            data = self._deciphered(self._tls, data)
+        received = self._house.buffer[:nbytes]
+        data = received if self._tls is None else self._deciphered(self._tls, received)
         if data:
             self._reader.feed(data)
             self._proceed()
@@ -85,9 +86,7 @@ class Connection(asyncio.BufferedProtocol):
     def eof_received(self) -> bool:
         """True keeps the way back open: a client may close its own and still want its answer."""
         self._ended = True
-        if self._phase is _Phase.READING:
-            return self._reader.waiting > 0
-        return self._phase is not _Phase.DEAF
+        return self._phase in (_Phase.ANSWERING, _Phase.SENDING, _Phase.TURNING)
 
     def pause_writing(self) -> None:
         self._paused = True
@@ -106,8 +105,14 @@ class Connection(asyncio.BufferedProtocol):
     # What the house calls
 
     def dismiss(self) -> None:
+        """Ends at once."""
         self._phase = _Phase.GONE
         self._transport.abort()
+
+    def retire(self) -> None:
+        """Ends when the answer that is being made, or sent, is out."""
+        if self._phase in (_Phase.READING, _Phase.TURNING):
+            self._close()
 
     # Reading
 
@@ -157,8 +162,9 @@ class Connection(asyncio.BufferedProtocol):
         if self._phase is not _Phase.ANSWERING or read is None:
             return  # the client has gone
         self._house.served(self)
-        self._write(self._message(response, read.keep, read.request.method == "HEAD"))
-        if not read.keep:
+        keep = read.keep and not self._house.stopping
+        self._write(self._message(response, keep, read.request.method == "HEAD"))
+        if not keep:
             self._close()
         elif self._paused:
             self._phase = _Phase.SENDING
@@ -180,13 +186,22 @@ class Connection(asyncio.BufferedProtocol):
 
     def _rest(self) -> None:
         """The answer is out: the next request may come, or is there already."""
+        if self._house.stopping:
+            self._close()
+            return
         self._phase = _Phase.READING
         self._limit(self._house.idle)
+        if not self._transport.is_reading() and self._reader.waiting <= _PIPELINE:
+            self._transport.resume_reading()
         if self._reader.waiting or self._ended:
-            if not self._transport.is_reading() and not self._ended:
-                self._transport.resume_reading()
             # Not at once: who sends a thousand requests together must not keep out the others.
-            self._loop.call_soon(self._proceed)
+            self._phase = _Phase.TURNING
+            self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        if self._phase is _Phase.TURNING:
+            self._phase = _Phase.READING
+            self._proceed()
 
     def _refuse(self, err: RefusedError) -> None:
         self._write(self._message(text(err.status, str(err)), keep=False, bodiless=False))

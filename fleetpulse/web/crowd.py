@@ -1,14 +1,17 @@
 """Which connection has to go when there are too many."""
 
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 
-class Guest(Protocol):
+class _Guest(Protocol):
     def dismiss(self) -> None:
         """Ends the connection at once."""
 
 
-class Crowd:
+Guest = TypeVar("Guest", bound=_Guest)
+
+
+class Crowd(Generic[Guest]):
     """All connections, at most limit of them. For the loop's thread alone.
 
     Those that have shown nothing yet and those that have had an answer are apart, and the oldest
@@ -28,10 +31,6 @@ class Crowd:
 
     def all(self) -> list[Guest]:
         return list(self._all)
-
-    def waiting(self) -> list[Guest]:
-        """Those for which no answer is being made."""
-        return [*self._new, *self._known]
 
     def enter(self, guest: Guest) -> None:
         while len(self._all) >= self._limit and self._make_room():

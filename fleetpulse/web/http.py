@@ -74,7 +74,10 @@ def _start(status: int, content_type: str, own: Headers, extra: Headers, keep: b
     for name, value in headers:
         if not valid_header(name, value):
             raise ValueError(f"header {name!r} cannot be sent with the value {value!r}")
-    lines = [f"HTTP/1.1 {status} {_phrase(status)}", *(f"{name}: {value}" for name, value in headers)]
+    lines = [
+        f"HTTP/1.1 {status} {_phrase(status)}",
+        *(f"{name}: {value}" for name, value in headers),
+    ]
     return "\r\n".join(lines).encode("latin-1") + b"\r\nContent-Length: "
 
 

@@ -55,7 +55,9 @@ def _everywhere(port: int) -> socket.socket:
 
 
 def _bound(family: int, where: Any, *, dual: bool = False) -> socket.socket:
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # With the protocol told, asyncio sets TCP_NODELAY: else the second of two writes, such as the
+    # answer after TLS's tickets, would wait 40 ms for the first one's acknowledgement.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:

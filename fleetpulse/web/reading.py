@@ -46,11 +46,6 @@ class RequestReader:
         """Bytes that were fed and not looked at yet."""
         return len(self._unread)
 
-    @property
-    def begun(self) -> bool:
-        """Whether a part of a request is there."""
-        return bool(self._unread or self._head or self._parser.trailing_data[0])
-
     def next(self) -> Read | None:
         """The next request once all of it is there. RefusedError where there cannot be one."""
         try:
@@ -85,6 +80,9 @@ class RequestReader:
     def _admit(self, head: h11.Request) -> None:
         if head.http_version not in (b"1.1", b"1.0"):
             raise RefusedError(505, "HTTP/1.1 and HTTP/1.0 are spoken here")
+        if {name for name, _ in head.headers} >= {b"content-length", b"transfer-encoding"}:
+            # Two lengths: whoever stands between may take the other one (RFC 9112, section 6.1).
+            raise RefusedError(400, "this is no HTTP request")
         if self._parser.they_are_waiting_for_100_continue:
             raise RefusedError(417, "no request here has a body")
         self._head = head

@@ -6,42 +6,48 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
+from fleetpulse.errors import ConfigError, StartError
 from fleetpulse.service import STOP_DEADLINE
 from fleetpulse.values import ListenAddress
 from fleetpulse.web.connection import Connection, Done
 from fleetpulse.web.crowd import Crowd
-from fleetpulse.web.http import METHODS, Headers, Request, Response, Route, text
+from fleetpulse.web.gate import Gate
+from fleetpulse.web.http import METHODS, Handler, Headers, Request, Response, Route, text
 from fleetpulse.web.listening import bound_to, listen
-from fleetpulse.web.policy import OPEN, Policy, WatchedPolicy
 from fleetpulse.web.tls import TlsPipe
 from fleetpulse.web.workers import Workers
 
 log = logging.getLogger(__name__)
 
-_GRACE = STOP_DEADLINE - 1.5  # seconds for answers under way when the server stops
 _MOST_THREADS = 64  # where max_requests sets no limit
 _BUFFER = 16 << 10
 
 Routes = Callable[[str], Route | None] | Mapping[str, Route]
 
+_NOT_FOUND = text(404, "404 page not found")
+_NOT_ALLOWED = text(405, "only GET and HEAD are answered here", ("Allow", ", ".join(METHODS)))
+_FAILED = text(500, "Internal Server Error")
+
 
 class WebServer:
     """Serves GET and HEAD on one thread; blocking handlers run in others, begun as needed.
 
-    routes: by path, or a function of it, called on the loop's thread.
-    web_file: the web configuration file; it is looked at again while the server runs.
+    routes: by path, or a function of it that is called on the connections' thread.
+    web_file: the web configuration file, read at the start and again when it changes.
     max_requests: blocking requests at a time, past which the answer is 503; 0 sets no limit.
     patience: seconds in which a client must have sent its whole request, TLS and all, and in
-    which it must have taken the answer. idle: seconds that a connection is kept without one.
+    which it must have taken the answer. idle: seconds that a connection lives without a request.
+    grace: seconds for answers under way when the server stops.
     """
 
     def __init__(
         self,
         name: str,
-        addresses: Sequence[ListenAddress],
+        listen: Sequence[ListenAddress],
         routes: Routes,
         *,
         web_file: Path | None = None,
@@ -49,60 +55,169 @@ class WebServer:
         patience: float = 15.0,
         idle: float = 300.0,
         max_connections: int = 512,
+        grace: float = STOP_DEADLINE - 1.5,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.name, self.addresses = name, list(addresses)
+        self.name, self.addresses = name, list(listen)
         self.patience, self.idle = patience, idle
         self.buffer = memoryview(bytearray(_BUFFER))
+        self.stopping, self._grace = False, grace
         self._route = routes.get if isinstance(routes, Mapping) else routes
-        self._web_file, self._clock = web_file, clock
-        self._policy: Policy = OPEN
-        self._max_requests = max_requests
+        self._max_requests, self._running = max_requests, 0
         self._workers = Workers(name, max_requests or _MOST_THREADS)
-        self._crowd = Crowd(max_connections)
+        self._crowd: Crowd[Connection] = Crowd(max_connections)
+        self._gate = Gate(web_file, self._later, clock=clock)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
-        self._listeners: list[asyncio.Server] = []
+        self._servers: list[asyncio.Server] = []
 
     # A service
 
     def start(self) -> None:
         """StartError where an address is taken or the web configuration file is wrong."""
-        if self._web_file is not None:
-            self._policy = WatchedPolicy(self._web_file, self._clock)
-        sockets: list[socket.socket] = []
         try:
-            for address in self.addresses:
-                sockets.append(listen(address))
-        except Exception:
-            for one in sockets:
-                one.close()
-            raise
+            self._gate.load()
+        except ConfigError as err:
+            raise StartError(str(err)) from err
+        sockets = _listen_all(self.addresses)
         self.addresses = list(map(bound_to, self.addresses, sockets))
-        self._loop = asyncio.new_event_loop()
-        self._loop.run_until_complete(self._accept_from(self._loop, sockets))
-        self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
+        self._loop = loop = asyncio.new_event_loop()
+        loop.run_until_complete(self._accept_from(loop, sockets))
+        self._thread = threading.Thread(target=_run, args=(loop,), name=self.name, daemon=True)
         self._thread.start()
 
+    @property
+    def alive(self) -> bool:
+        """Whether the thread of all connections runs."""
+        return self._thread is not None and self._thread.is_alive()
+
     def stop(self) -> None:
-        """Answers what is under way, for some seconds, then ends all connections."""
-        loop, self._loop = self._loop, None
-        if loop is None or self._thread is None:
+        """Ends idle connections; answers under way have some seconds to go out."""
+        thread, self._thread = self._thread, None
+        if thread is None:
             return
-        loop.call_soon_threadsafe(self._wind_down, loop, loop.time() + _GRACE)
-        self._thread.join(STOP_DEADLINE)
-        if self._thread.is_alive():
+        self._later(self._wind_down)
+        thread.join(STOP_DEADLINE)
+        if thread.is_alive():
             log.warning("%s did not end within %g s", self.name, STOP_DEADLINE)
         self._workers.close()
-        self._policy.close()
+        self._gate.close()
 
     async def _accept_from(
         self, loop: asyncio.AbstractEventLoop, sockets: Sequence[socket.socket]
     ) -> None:
         for one in sockets:
             server = await loop.create_server(lambda: Connection(self, loop), sock=one)
-            self._listeners.append(server)
+            self._servers.append(server)
 
-    def _run(self) -> None:
-        loop = self._loop
-        ...
+    def _later(self, call: Callable[[], None]) -> None:
+        """On the loop's thread, from any; never, once the server has ended."""
+        with suppress(RuntimeError):  # the loop is closed
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(call)
+
+    def _wind_down(self) -> None:
+        assert self._loop is not None
+        self.stopping = True
+        for server in self._servers:
+            server.close()
+        for guest in self._crowd.all():
+            guest.retire()
+        self._loop.call_later(self._grace, self._end_all)
+        self._end_if_empty()
+
+    def _end_all(self) -> None:
+        assert self._loop is not None
+        for guest in self._crowd.all():
+            guest.dismiss()
+        self._loop.call_soon(self._loop.stop)
+
+    def _end_if_empty(self) -> None:
+        if self.stopping and not self._crowd.all() and self._loop is not None:
+            # Not at once: transports that were just closed have a last call to make.
+            self._loop.call_soon(self._loop.stop)
+
+    # What connections call
+
+    def enter(self, guest: Connection) -> TlsPipe | None:
+        self._crowd.enter(guest)
+        if self.stopping:
+            guest.dismiss()
+        return self._gate.pipe()
+
+    def leave(self, guest: Connection) -> None:
+        self._crowd.leave(guest)
+        self._end_if_empty()
+
+    def served(self, guest: Connection) -> None:
+        self._crowd.served(guest)
+
+    def headers(self) -> Headers:
+        return self._gate.headers
+
+    def answer(self, guest: Connection, request: Request, done: Done) -> None:
+        self._crowd.serve(guest)
+        self._gate.admit(request, partial(self._admitted, request, done))
+
+    # Requests
+
+    def _admitted(self, request: Request, done: Done, refusal: Response | None) -> None:
+        if refusal is not None:
+            done(refusal)
+        elif request.method not in METHODS:
+            done(_NOT_ALLOWED)
+        elif (route := self._route(request.path)) is None:
+            done(_NOT_FOUND)
+        elif not route.blocking:
+            done(_handled(route.handler, request))
+        elif 0 < self._max_requests <= self._running:
+            done(self._too_many())
+        else:
+            self._running += 1
+            self._workers.submit(partial(self._work, route.handler, request, done))
+
+    def _too_many(self) -> Response:
+        line = (
+            f"{self._max_requests} requests are being answered, which is the limit; try again later"
+        )
+        return text(503, line, ("Retry-After", "5"))
+
+    def _work(self, handler: Handler, request: Request, done: Done) -> None:
+        """In a worker's thread."""
+        response = _FAILED
+        try:
+            response = _handled(handler, request)
+        finally:
+            self._later(partial(self._finished, done, response))
+
+    def _finished(self, done: Done, response: Response) -> None:
+        self._running -= 1
+        done(response)
+
+
+def _handled(handler: Handler, request: Request) -> Response:
+    try:
+        return handler(request)
+    except Exception:  # the connection goes on; the traceback says what happened
+        log.exception("%s %s failed", request.method, request.path)
+        return _FAILED
+
+
+def _listen_all(addresses: Sequence[ListenAddress]) -> list[socket.socket]:
+    """All or none."""
+    sockets: list[socket.socket] = []
+    try:
+        for address in addresses:
+            sockets.append(listen(address))
+    except StartError:
+        for one in sockets:
+            one.close()
+        raise
+    return sockets
+
+
+def _run(loop: asyncio.AbstractEventLoop) -> None:
+    try:
+        loop.run_forever()
+    finally:
+        loop.close()

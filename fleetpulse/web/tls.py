@@ -8,7 +8,7 @@ import ssl
 from collections.abc import Callable
 from contextlib import suppress
 
-_PIECE = 64 << 10
+_PIECE = 16 << 10  # bytes; the most that a TLS record holds
 _PLAIN = (
     b"HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n"
     b"this port speaks TLS; ask with https://\n"

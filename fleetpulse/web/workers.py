@@ -22,7 +22,6 @@ class Workers:
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._lock = threading.Lock()  # guards both counts
         self._threads = self._unfinished = 0
-        self._made = 0
 
     @property
     def unfinished(self) -> int:
@@ -34,19 +33,25 @@ class Workers:
             self._unfinished += 1
             # As many threads as jobs, up to the limit: then none waits while one could run it.
             lacking = self._threads < min(self._unfinished, self._limit)
-            if lacking:
-                self._threads += 1
-                self._made += 1
-                name = f"{self._name}-{self._made}"
+            self._threads += lacking
+            name = f"{self._name}-{self._threads}"
         self._jobs.put(job)
         if lacking:
-            threading.Thread(target=self._run, name=name, daemon=True).start()
+            self._begin(name)
 
     def close(self) -> None:
         """Ends the threads after what they are at; waits for none."""
         with self._lock:
             for _ in range(self._threads):
                 self._jobs.put(None)
+
+    def _begin(self, name: str) -> None:
+        try:
+            threading.Thread(target=self._run, name=name, daemon=True).start()
+        except RuntimeError:  # the system has no more; the job waits for another thread
+            log.exception("%s cannot begin a thread", self._name)
+            with self._lock:
+                self._threads -= 1
 
     def _run(self) -> None:
         while True:
