@@ -79,6 +79,9 @@ def _families(prefix: str, subject: str, figures: Mapping[str, str]) -> list[Fam
 
 _FAMILIES = {line.encode(): _families(*rest) for line, rest in _LINES.items()}
 
+# Beside the devices: the sums of all, which are none of ours.
+_ALL = "stats"
+
 Stats = Mapping[bytes, Sequence[int]]
 
 
@@ -93,6 +96,8 @@ class XfsCollector:
     def collect(self) -> Iterator[Found]:
         devices: dict[tuple[str], Stats] = {}
         for device in self._host.list_sys("fs/xfs"):
+            if device == _ALL:
+                continue
             raw = self._host.sys_or_none(f"fs/xfs/{device}/stats/stats")
             if raw is not None:
                 devices[(text(device.encode(errors="surrogateescape")),)] = parse(raw)
