@@ -73,14 +73,15 @@ class Block:
 def _flat(found: Iterable[Found]) -> tuple[list[Family | Key], list[float]]:
     slots: list[Family | Key] = []
     values: list[float] = []
+    add_slot, add_slots, add_value = slots.append, slots.extend, values.append
     for family, rows in found:
-        slots.append(family)
+        add_slot(family)
         if isinstance(rows, dict):
-            slots.extend(rows)
+            add_slots(rows)
             values.extend(rows.values())
         else:
-            slots.append(())
-            values.append(rows)
+            add_slot(())
+            add_value(rows)
     return slots, values
 
 
@@ -114,20 +115,26 @@ class _Checks:
         self._pick_capped = _picker(capped)
         self._caps = [series[i][0].most for i in capped]
         self._parts = list(_parts(series))
+        # Most shapes have little to be checked; what there is not costs nothing then.
+        self._is_bounded = bool(counters or bounded)
+        self._is_odd = bool(capped or self._parts or self._foreign)
 
     def doubts(self, values: Values) -> bool:
         """Whether any value may be wrong."""
-        return (
-            not math.isfinite(sum(self._pick_tame(values)))
-            or any(map(lt, self._pick_floored(values), self._floors))
-            or any(map(gt, self._pick_capped(values), self._caps))
+        if not math.isfinite(sum(self._pick_tame(values))):
+            return True
+        if self._is_bounded and any(map(lt, self._pick_floored(values), self._floors)):
+            return True
+        return self._is_odd and (
+            any(map(gt, self._pick_capped(values), self._caps))
             or any(values[part] > values[whole] for part, whole in self._parts)
             or bool(self._foreign)
         )
 
     def keep(self, values: Values) -> None:
         """Takes values that are not in doubt as what counters must not fall below."""
-        self._floors = self._pick_floored(values)[: len(self._counters)] + self._leasts
+        if self._counters:
+            self._floors = self._pick_floored(values)[: len(self._counters)] + self._leasts
 
     def counts(self) -> dict[Series, float]:
         """What the counters stood at last."""

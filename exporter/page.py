@@ -9,6 +9,7 @@ https://github.com/prometheus/OpenMetrics/blob/v1.0.0/specification/OpenMetrics.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from exporter.families import Family
 
@@ -68,8 +69,7 @@ class Shape:
         return found
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """A shape and a value for each of its series; it never changes."""
 
     shape: Shape

@@ -55,6 +55,9 @@ class Registry:
         for family in (_DURATION, _SUCCESS, _INVALID, *reserved):
             self._owners.update((name, "") for name in family.names)
         self._blocks = {name: self._new_block(name) for name in self._collectors}
+        # Guests come last, so that they hardly ever find a name free that is another's.
+        order = sorted(self._collectors, key=lambda name: (name in self._guests, name))
+        self._jobs = {name: partial(self._collect, name) for name in order}
         self._about = Block()
         self._runner = Runner[_Judged]("collect", timeout, clock=clock)
         self._one_at_a_time = threading.Lock()  # guards the runner and what follows
@@ -108,10 +111,15 @@ class Registry:
                 del self._flights[wanted]
 
     def _gather(self, wanted: frozenset[str]) -> list[Part]:
-        # Guests come last, so that they hardly ever find a name free that is another's.
-        order = sorted(wanted, key=lambda name: (name in self._guests, name))
-        outcomes = self._runner.run({name: partial(self._collect, name) for name in order})
-        parts = [part for name in outcomes for part in self._judge(name, outcomes[name])]
+        outcomes = self._runner.run(
+            {name: self._jobs[name] for name in self._jobs if name in wanted}
+        )
+        parts: list[Part] = []
+        for name, outcome in outcomes.items():
+            if outcome.error is not None or name in self._complaints:
+                self._tell(name, outcome.error)
+            if outcome.value is not None:
+                parts += self._judge(name, *outcome.value)
         about, _ = self._about.take(self._told(outcomes))
         return [*parts, about]
 
@@ -131,18 +139,14 @@ class Registry:
             return True
         return owner == collector
 
-    def _judge(self, name: str, outcome: Outcome[_Judged]) -> Iterator[Part]:
-        self._tell(name, outcome.error)
-        if outcome.value is None:
-            return
-        part, dropped, block = outcome.value
+    def _judge(self, name: str, part: Part, dropped: Sequence[Dropped], block: Block) -> list[Part]:
         if block is not self._blocks[name]:
-            return  # it told, before it lost a name to another; its next turn will be without
+            return []  # it told, before it lost a name to another; its next turn will be without
         for one in dropped:
             if not self._invalid[name, one.reason]:
                 log.warning("collector %s: dropped %s", name, one)
             self._invalid[name, one.reason] += 1
-        yield part
+        return [part]
 
     def _tell(self, name: str, error: Exception | None) -> None:
         """Logs a failure when it is new, and its end."""

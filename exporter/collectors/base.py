@@ -9,8 +9,9 @@ from typing import Protocol
 
 from exporter.families import Found
 
-_CHUNK = 16 << 10
-_SYS_PAGE = 4096  # an attribute of /sys is told in one piece of at most a page
+# Asked for at once: more than nearly all attributes of /sys, which come in one piece, have; and a
+# page, which is what a file of /proc comes in at the most.
+_SYS_PIECE, _PROC_PIECE = 250, 4096
 # Of the files that the process may have open, this part may be kept from page to page.
 _KEPT_PART = 0.5
 _KEPT_AT_MOST = 4096
@@ -48,7 +49,8 @@ class Host:
     ) -> None:
         self.procfs, self.sysfs, self.udev_data = str(procfs), str(sysfs), str(udev_data)
         self.rootfs = str(rootfs).rstrip("/")
-        self._proc, self._sys = Files(self.procfs), Files(self.sysfs, _SYS_PAGE)
+        self._proc = Files(self.procfs, _PROC_PIECE)
+        self._sys = Files(self.sysfs, _SYS_PIECE, one_piece=True)
 
     def proc(self, path: str) -> bytes:
         """A file below /proc, whole. OSError where there is none."""
@@ -71,6 +73,10 @@ class Host:
         except OSError:
             return None
 
+    def sys_each(self, paths: Iterable[tuple[str, str]]) -> dict[str, bytes]:
+        """(name, path) of many files → by name what those hold that can be read, stripped."""
+        return self._sys.each(paths)
+
     def list_proc(self, path: str) -> list[str]:
         return listed(f"{self.procfs}/{path}")
 
@@ -92,8 +98,8 @@ class Files:
 
     kept_in_all = 0
 
-    def __init__(self, folder: str, enough: int = 0) -> None:
-        self._folder, self._enough = folder, enough
+    def __init__(self, folder: str, piece: int, *, one_piece: bool = False) -> None:
+        self._folder, self._piece, self._one_piece = folder, piece, one_piece
         self._open: dict[str, int] = {}
         self._keeps: bool | None = None  # not known before the first read
         self._missed = 0  # files opened anew for want of room
@@ -103,18 +109,48 @@ class Files:
         descriptor = self._open.get(path)
         if descriptor is not None:
             try:
-                return _whole(descriptor, self._enough)
+                return self._whole(descriptor)
             except OSError as err:
                 if err.errno != errno.ENODEV:  # as of a link that is down: it may be up later
                     raise
                 self._forget(path)  # the device left; another may have its name by now
         descriptor = os.open(f"{self._folder}/{path}", os.O_RDONLY | os.O_CLOEXEC)
         if self._keep(path, descriptor):
-            return _whole(descriptor, self._enough)
+            return self._whole(descriptor)
         try:
-            return _whole(descriptor, self._enough)
+            return self._whole(descriptor)
         finally:
             os.close(descriptor)
+
+    def each(self, paths: Iterable[tuple[str, str]]) -> dict[str, bytes]:
+        # What read() does, in one loop: hosts have thousands of these, of a few bytes each.
+        found, kept, piece, pread = {}, self._open, self._piece, os.pread
+        for name, path in paths:
+            try:
+                content = pread(kept[path], piece, 0)
+                if len(content) == piece:
+                    content = self.read(path)
+            except OSError as err:
+                if err.errno != errno.ENODEV:
+                    continue
+                content = self._read_or_nothing(path)
+            except KeyError:
+                content = self._read_or_nothing(path)
+            if content:
+                found[name] = content.strip()
+        return found
+
+    def _read_or_nothing(self, path: str) -> bytes:
+        try:
+            return self.read(path)
+        except OSError:
+            return b""
+
+    def _whole(self, descriptor: int) -> bytes:
+        content = os.pread(descriptor, self._piece, 0)
+        if self._one_piece and len(content) < self._piece:
+            return content
+        return content + _rest(descriptor, len(content))
 
     def _keep(self, path: str, descriptor: int) -> bool:
         if self._keeps is None:
@@ -152,13 +188,10 @@ def most_kept() -> int:
     return min(_KEPT_AT_MOST, int(soft * _KEPT_PART)) if soft > 0 else _KEPT_AT_MOST
 
 
-def _whole(descriptor: int, enough: int = 0) -> bytes:
-    """All of a file. A first reading that is shorter than enough is known to be all."""
-    content = os.pread(descriptor, _CHUNK, 0)
-    if len(content) < enough:
-        return content
-    # Files of /proc come in pieces that end with a record, of whatever length, before the last.
-    while more := os.pread(descriptor, _CHUNK, len(content)):
+def _rest(descriptor: int, start: int = 0) -> bytes:
+    """All from start on. Files of /proc come in pieces that end with a record, of any length."""
+    content = b""
+    while more := os.pread(descriptor, _PROC_PIECE, start + len(content)):
         content += more
     return content
 
@@ -167,7 +200,7 @@ def read(path: str) -> bytes:
     """Any other file, whole. OSError where there is none."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        return _whole(descriptor)
+        return _rest(descriptor)
     finally:
         os.close(descriptor)
 

@@ -3,8 +3,9 @@
 Fields: Documentation/admin-guide/iostats.rst of the kernel.
 """
 
+import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from exporter.collectors.base import Host, read_optional, text
@@ -112,24 +113,34 @@ class DiskstatsCollector:
         self, host: Host, exclude: re.Pattern[str] | None, include: re.Pattern[str] | None = None
     ) -> None:
         self._host, self._wanted = host, Filter(include, exclude)
+        self._known: tuple[object, list[Found]] = (None, [])
 
     def collect(self) -> Iterator[Found]:
-        disks = [disk for disk in parse(self._host.proc("diskstats")) if self._wanted(disk.device)]
+        disks = parse(self._host.proc("diskstats"), self._wanted)
         yield from figures(disks)
-        yield from about(disks, [self._udev(disk) for disk in disks])
+        yield from self._about(disks)
+
+    def _about(self, disks: Sequence[Disk]) -> list[Found]:
+        """What udev knows is read each time, and made anew when it changed."""
+        names = [(disk.device, disk.number) for disk in disks]
+        raw = [self._udev(disk) for disk in disks] if os.path.isdir(self._host.udev_data) else []
+        if self._known[0] != (names, raw):
+            self._known = (names, raw), list(about(disks, raw or [b""] * len(disks)))
+        return self._known[1]
 
     def _udev(self, disk: Disk) -> bytes:
         return read_optional(f"{self._host.udev_data}/b{disk.number}") or b""
 
 
-def parse(raw: bytes) -> list[Disk]:
+def parse(raw: bytes, wanted: Callable[[str], bool] = lambda _device: True) -> list[Disk]:
     disks = list[Disk]()
     for line in raw.splitlines():
         major, minor, device, *values = line.split()
-        if len(values) < 11:  # kernels before 2.6.25 told less of partitions
-            continue
-        numbers = list(map(int, values[: len(_COLUMNS)]))
-        disks.append(Disk(text(device), f"{text(major)}:{text(minor)}", numbers))
+        name = text(device)
+        # Kernels before 2.6.25 told less of partitions.
+        if len(values) >= 11 and wanted(name):
+            numbers = list(map(int, values[: len(_COLUMNS)]))
+            disks.append(Disk(name, f"{text(major)}:{text(minor)}", numbers))
     return disks
 
 

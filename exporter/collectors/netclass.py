@@ -80,14 +80,9 @@ class NetclassCollector:
                 device: [(name, f"{_FOLDER}/{device}/{name}") for name in names]
                 for device in devices
             }
-        files = {device: self._files(device) for device in devices}
-        return families(files, self._ignore_invalid_speed)
-
-    def _files(self, device: str) -> Files:
         # Some cannot be read while the link is down; then the property is left out.
-        read = self._host.sys_or_none
-        found = ((name, read(path)) for name, path in self._paths[device])
-        return {name: raw.strip() for name, raw in found if raw is not None}
+        files = {device: self._host.sys_each(paths) for device, paths in self._paths.items()}
+        return families(files, self._ignore_invalid_speed)
 
 
 def families(devices: Mapping[str, Files], ignore_invalid_speed: bool = False) -> Iterator[Found]:

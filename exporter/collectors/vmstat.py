@@ -1,10 +1,10 @@
 """Paging and the out-of-memory killer, from /proc/vmstat."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable
 
 from exporter.collectors.base import Host
-from exporter.collectors.columns import Columns
+from exporter.collectors.columns import Pairs
 from exporter.families import Family, Found, untyped
 
 
@@ -18,11 +18,10 @@ class VmstatCollector:
 
     def __init__(self, host: Host, fields: re.Pattern[str]) -> None:
         self._host, self._fields = host, fields
-        self._columns = Columns(self._family)
+        self._pairs = Pairs(self._family)
 
-    def collect(self) -> Iterator[Found]:
-        words = self._host.proc("vmstat").split()
-        yield from self._columns.told(words[::2], words[1::2])
+    def collect(self) -> Iterable[Found]:
+        return self._pairs.told(self._host.proc("vmstat"))
 
     def _family(self, name: str) -> Family | None:
         if not self._fields.search(name):

@@ -101,7 +101,8 @@ class XfsCollector:
             raw = self._host.sys_or_none(f"fs/xfs/{device}/stats/stats")
             if raw is not None:
                 devices[(text(device.encode(errors="surrogateescape")),)] = parse(raw)
-        yield from figures(devices)
+        if devices:
+            yield from figures(devices)
 
 
 def parse(raw: bytes) -> Stats:
