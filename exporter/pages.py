@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterable
 
 from exporter.block import Block
 from exporter.families import Found
-from exporter.page import Style, render
+from exporter.page import Part, Shape, Style, render
 from exporter.registry import Registry
 
 
@@ -15,11 +15,19 @@ class Pages:
     def __init__(self, registry: Registry, own: Callable[[], Iterable[Found]]) -> None:
         self.registry = registry
         self._own, self._block = own, Block()
-        self._lock = threading.Lock()  # guards the block
+        self._shape: Shape | None = None
+        self._lock = threading.Lock()  # guards the block and the shape
 
     def make(self, style: Style, names: Collection[str] | None = None) -> bytes:
         """A page of the collectors named, of all by default. KeyError for one there is not."""
-        parts = self.registry.gather(names)
+        own = self._own_part()
+        return render([*self.registry.gather(names), own], style)
+
+    def _own_part(self) -> Part:
         with self._lock:
-            own, _ = self._block.take(self._own())
-        return render([*parts, own], style)
+            part, _ = self._block.take(self._own())
+            if part.shape is not self._shape:
+                # Files and scripts of others may not tell what the exporter itself does.
+                self.registry.reserve(part.shape.families())
+                self._shape = part.shape
+            return part

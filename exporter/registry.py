@@ -46,14 +46,11 @@ class Registry:
         collectors: Sequence[Collector],
         timeout: float,
         *,
-        reserved: Iterable[Family] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._collectors = {collector.name: collector for collector in collectors}
         self._guests = {name for name, one in self._collectors.items() if _is_guest(one)}
         self._owners: dict[str, str] = {}  # by name of a family: whose it is
-        for family in (_DURATION, _SUCCESS, _INVALID, *reserved):
-            self._owners.update((name, "") for name in family.names)
         self._blocks = {name: self._new_block(name) for name in self._collectors}
         # Guests come last, so that they hardly ever find a name free that is another's.
         order = sorted(self._collectors, key=lambda name: (name in self._guests, name))
@@ -66,6 +63,7 @@ class Registry:
         self._flights: dict[frozenset[str], _Flight] = {}
         self._flights_lock = threading.Lock()
         self.joined = 0  # how many gather() calls shared another's run
+        self.reserve((_DURATION, _SUCCESS, _INVALID))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -87,6 +85,15 @@ class Registry:
             flight = self._flights.setdefault(wanted, _Flight())
             self.joined += under_way is not None
         return under_way.result() if under_way else self._lead(flight, wanted)
+
+    def reserve(self, families: Iterable[Family]) -> None:
+        """Their names are nobody's to tell, from the next gather() on."""
+        with self._one_at_a_time:
+            for name in (name for family in families for name in family.names):
+                owner = self._owners.get(name, "")
+                self._owners[name] = ""
+                if owner in self._guests:
+                    self._blocks[owner] = self._new_block(owner)  # it is to ask again
 
     def close(self) -> None:
         """Lets collectors go that hold something, as processes of their own."""

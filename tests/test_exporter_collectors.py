@@ -5,26 +5,26 @@ from pathlib import Path
 
 import pytest
 
+from exporter.block import Block
 from exporter.collectors import (
     cpu,
     diskstats,
     meminfo,
     netclass,
     netdev,
-    netstat,
     osrelease,
     pressure,
     softnet,
     timex,
 )
-from exporter.block import Block
 from exporter.collectors.base import Host, NoDataError
 from exporter.collectors.conntrack import ConntrackCollector
+from exporter.collectors.linux import COLLECTORS
 from exporter.collectors.netstat import NetstatCollector
 from exporter.collectors.pressure import PressureCollector
-from exporter.collectors.table import COLLECTORS
 from exporter.collectors.time import TimeCollector
-from exporter.config import COLLECTOR_NAMES, ExporterConfig
+from exporter.config import ExporterConfig
+from exporter.names import COLLECTOR_NAMES
 from tests.exporter_fakes import berlin, page_of
 
 
@@ -64,7 +64,7 @@ def test_a_guest_is_told_beside_the_modes() -> None:
 
 def test_meminfo_names_and_units() -> None:
     raw = b"MemTotal:  2 kB\nActive(anon): 3 kB\nHugePages_Free:  7\nNFS_Unstable:  0 kB\n"
-    assert page_of(meminfo.found(raw)) == {
+    assert page_of(meminfo.Fields().told(raw)) == {
         "node_memory_MemTotal_bytes": 2048,
         "node_memory_Active_anon_bytes": 3072,
         "node_memory_HugePages_Free": 7,
@@ -74,7 +74,7 @@ def test_meminfo_names_and_units() -> None:
 
 def test_meminfo_has_parts_that_are_no_more_than_the_whole() -> None:
     raw = b"MemTotal: 2 kB\nMemFree: 3 kB\nMemAvailable: 2 kB\n"
-    _, [dropped] = Block().take(meminfo.found(raw))
+    _, [dropped] = Block().take(meminfo.Fields().told(raw))
     assert str(dropped) == "node_memory_MemFree_bytes 3072: above_whole"
 
 
@@ -130,8 +130,8 @@ def test_netstat_refuses_a_header_without_its_figures() -> None:
 
 @pytest.mark.parametrize("raw", [b"Tcp: InSegs\n", b"Tcp: InSegs\nUdp: 3\n", b"\n\n"])
 def test_netstat_refuses_lines_that_are_no_pair(raw: bytes) -> None:
-    with pytest.raises(ValueError, match="."):
-        list(netstat.pairs(raw))
+    with pytest.raises(ValueError, match=r"figures|shorter|belong"):
+        list(NetstatCollector(Host(), re.compile(".")).told(raw))
 
 
 EXCLUDED = [

@@ -36,4 +36,6 @@ def test_the_page_of_a_fake_host_is_the_golden_one(shape: str) -> None:
 
 def test_no_value_of_the_fake_hosts_is_dropped() -> None:
     for shape in SHAPES:
-        assert "fleetpulse_exporter_invalid_values_total" not in (DATA / f"{shape}.prom").read_text()
+        assert (
+            "fleetpulse_exporter_invalid_values_total" not in (DATA / f"{shape}.prom").read_text()
+        )

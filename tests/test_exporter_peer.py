@@ -3,28 +3,19 @@
 import json
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import requests
-from prometheus_client.parser import text_string_to_metric_families
 
 from exporter.app import ExporterApp
 from exporter.config import ExporterConfig
-from tests.support import free_port, wait_for
+from fleetpulse.values import ListenAddress
+from tests.support import ROOT, free_port, wait_for
 
 pytestmark = [pytest.mark.integration, pytest.mark.peer]
-
-_ATTEMPTS = 8  # pairs of pages; a host that is at work changes between two reads
-# What node_exporter 1.5 tells and we do not: these collectors are yet to come.
-_NOT_OURS = ("node_nf_conntrack_stat_", "node_selinux_", "node_textfile_",
-             "node_udp_queues", "node_exporter_build_info", "node_scrape_collector_")  # fmt: skip
-
-# Each exporter's own sockets, files and threads are among what these count while it looks.
-_MOVED_BY_LOOKING = ("node_sockstat_", "node_filefd_", "node_procs_")
-_MOVED_BY = 16.0
 
 
 def program(name: str, package: str) -> str:
@@ -36,9 +27,9 @@ def program(name: str, package: str) -> str:
 
 @pytest.fixture
 def ours(tmp_path: Path) -> Iterator[str]:
-    app = ExporterApp(ExporterConfig.model_validate({"listen": "127.0.0.1:0"}), tmp_path)
+    app = ExporterApp(ExporterConfig(listen=(ListenAddress("127.0.0.1", 0),)), tmp_path)
     app.start()
-    yield app.address.url
+    yield app.addresses[0].url
     app.stop()
 
 
@@ -62,73 +53,17 @@ def answers(url: str) -> bool:
 @pytest.fixture
 def theirs() -> Iterator[str]:
     path = program("prometheus-node-exporter", "prometheus-node-exporter")
-    config, port = ExporterConfig(), free_port()
-    # Debian's build and each version have exclusions of their own; names are what is compared.
-    command = [
-        path,
-        f"--web.listen-address=127.0.0.1:{port}",
-        "--collector.filesystem.mount-points-exclude="
-        + config.filesystem.mount_points_exclude.pattern,
-        "--collector.filesystem.fs-types-exclude=" + config.filesystem.fs_types_exclude.pattern,
-        "--collector.diskstats.device-exclude=" + config.diskstats.device_exclude.pattern,
-        "--collector.netdev.device-exclude=" + config.netdev.device_exclude.pattern,
-    ]
+    port = free_port()
+    command = [path, f"--web.listen-address=127.0.0.1:{port}"]
     yield from served(command, f"http://127.0.0.1:{port}")
 
 
-@dataclass(frozen=True)
-class Page:
-    """types by metric name; values by series."""
-
-    types: dict[str, str]
-    values: dict[tuple[str, frozenset[tuple[str, str]]], float]
-
-
-def page(url: str) -> Page:
-    text = requests.get(f"{url}/metrics", timeout=30).text
-    found = Page({}, {})
-    for line in text.splitlines():
-        if line.startswith("# TYPE node_"):
-            _, _, name, kind = line.split()
-            if not name.startswith(_NOT_OURS):
-                found.types[name] = kind
-    for family in text_string_to_metric_families(text):
-        for sample in family.samples:
-            if sample.name in found.types:
-                key = (sample.name, frozenset(sample.labels.items()))
-                found.values[key] = sample.value
-    return found
-
-
-def test_names_types_and_labels_are_node_exporters(ours: str, theirs: str) -> None:
-    mine, peer = page(ours), page(theirs)
-    assert mine.types == peer.types
-    assert set(mine.values) == set(peer.values)
-    assert len(mine.values) > 150
-
-
-def test_values_are_node_exporters(ours: str, theirs: str) -> None:
-    """Theirs, read between two of ours, lies between these; for each series at least once."""
-    differing: dict[object, object] = {}
-    for attempt in range(_ATTEMPTS):
-        before, peer, after = page(ours), page(theirs), page(ours)
-        wrong = {
-            key: (before.values.get(key), value, after.values.get(key))
-            for key, value in peer.values.items()
-            if not _between(key[0], before.values.get(key), value, after.values.get(key))
-        }
-        differing = {key: wrong[key] for key in wrong if not attempt or key in differing}
-        if not differing:
-            return
-    raise AssertionError(f"of {len(peer.values)} series differ: {differing}")
-
-
-def _between(name: str, low: float | None, value: float, high: float | None) -> bool:
-    if low is None or high is None:
-        return False
-    low, high = min(low, high), max(low, high)
-    slack = _MOVED_BY if name.startswith(_MOVED_BY_LOOKING) else 1e-9 * max(1.0, abs(value))
-    return low - slack <= value <= high + slack
+def test_who_changes_over_finds_everything_as_it_was() -> None:
+    """Names, types, labels, series and values, as benchmarks/exporter_parity.py compares them."""
+    program("prometheus-node-exporter", "prometheus-node-exporter")
+    command = [sys.executable, str(ROOT / "benchmarks/exporter_parity.py")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def complaints(url: str) -> set[str]:

@@ -83,5 +83,8 @@ RESERVED = [
 def test_reserved_names_are_nobodys(name: str) -> None:
     reserved = [Family("process_cpu_seconds_total", "h", "counter")]
     guest = Guest("a", lambda: [(gauge(name, "h"), 9)])
-    page = page_of(Registry([guest], 5.0, reserved=reserved))
+    registry = Registry([guest], 5.0)
+    registry.gather()
+    registry.reserve(reserved)  # also what the guest told before
+    page = page_of(registry)
     assert name not in page
