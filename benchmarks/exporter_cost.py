@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 
 from exporter_pair import Subject, commands, pair, started
 
-from exporter.names import COLLECTOR_NAMES
+from exporter.settings.names import COLLECTOR_NAMES
 
 _TURNS = 10
 _STARTS = 5

@@ -16,14 +16,14 @@ from exporter.families import Found
 from exporter.handlers import Handlers
 from exporter.page import TEXT, Style
 from exporter.pages import Pages
-from exporter.pushconfig import PushConfig
-from exporter.pushing import Pushing, http_post
+from exporter.push.mode import Pushing, http_post
 from exporter.registry import Registry
+from exporter.settings.push import PushConfig
 from fleetpulse.values import ListenAddress
 from fleetpulse.web.server import WebServer
 
 if TYPE_CHECKING:
-    from exporter.post import Post
+    from exporter.push.post import Post
 
 log = logging.getLogger(__name__)
 

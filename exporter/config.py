@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from exporter.names import CollectorsConfig
-from exporter.pushconfig import PushConfig
-from exporter.sections import (
+from exporter.settings.names import CollectorsConfig
+from exporter.settings.push import PushConfig
+from exporter.settings.sections import (
     ArpConfig,
     CpuConfig,
     DiskstatsConfig,

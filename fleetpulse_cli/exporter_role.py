@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from exporter.config import ExporterConfig
 from exporter.families import Found, gauge
-from exporter.flags import Flags, parse
+from exporter.settings.flags import Flags, parse
 from fleetpulse.errors import StartError
 from fleetpulse.logs import FORMATS, LEVELS, setup_logging
 from fleetpulse.overrides import changed, complaints, read_value

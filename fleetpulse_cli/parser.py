@@ -156,7 +156,7 @@ def _add_roles(commands: Any) -> None:
 
 
 def _flags_help() -> str:
-    from exporter.flaghelp import flags_help
+    from exporter.settings.flaghelp import flags_help
 
     return flags_help()
 

@@ -1,16 +1,17 @@
-"""A program: collects on a system that is not there. Its argument: darwin or win32.
+"""A program: an exporter on a system that is not there. Its argument: darwin or win32.
 
 What such a system lacks is taken away first: modules by a hook that refuses them, functions by
 deleting them. psutil is a fake with its tuples.
 """
 
 # What the standard library needs for itself comes in before the system changes.
+import asyncio  # noqa: F401
 import concurrent.futures  # noqa: F401
 import contextlib
 import dataclasses  # noqa: F401
 import importlib.abc
 import os
-import pathlib  # noqa: F401
+import pathlib
 import platform as platform_module
 import queue  # noqa: F401
 import select
@@ -97,15 +98,17 @@ def main() -> None:
     del select.epoll
     sys.platform = sys.argv[1]
 
-    from exporter.block import Block
-    from exporter.collectors.portable.table import COLLECTORS, portable_collectors
-    from exporter.page import TEXT, render
+    from exporter.app import ExporterApp
+    from exporter.config import ExporterConfig
+    from exporter.settings.names import COLLECTOR_NAMES, CollectorsConfig
 
-    for collector in portable_collectors(names=COLLECTORS):
-        part, dropped = Block().take(collector.collect())
-        assert dropped == []
-        assert render([part], TEXT)
-        print(collector.name)
+    config = ExporterConfig(collectors=CollectorsConfig(enable=COLLECTOR_NAMES))
+    app = ExporterApp(config, pathlib.Path("data"))
+    page = app.render()
+    assert app.pages.registry.failing == []
+    assert "fleetpulse_exporter_invalid_values_total" not in page
+    assert "process_cpu_seconds_total 2" in page
+    print(*app.pages.registry.names, sep="\n")
 
 
 main()

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from exporter.answer import Answer, Verdict
 from exporter.block import Block
 from exporter.collectors.base import Collector, Host
 from exporter.collectors.cpu import CpuCollector
@@ -20,9 +19,10 @@ from exporter.collectors.timex import Timex, TimexCollector
 from exporter.collectors.uname import UnameCollector
 from exporter.config import ExporterConfig
 from exporter.families import Found
-from exporter.names import CollectorsConfig
 from exporter.page import TEXT
-from exporter.sockdiag import Socket
+from exporter.push.answer import Answer, Verdict
+from exporter.settings.names import CollectorsConfig
+from exporter.sources.sockdiag import Socket
 from tests.statvfs_fakes import World, statvfs
 
 DATA = Path(__file__).parent / "data" / "exporter"

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
-from exporter.statvfs import Asker
-from exporter.statvfs_process import Answer, Child, ChildDiedError, Figures
+from exporter.statvfs.asker import Asker
+from exporter.statvfs.process import Answer, Child, ChildDiedError, Figures
 
 FIGURES = Figures(1000 << 12, 400 << 12, 350 << 12, 500, 123)
 

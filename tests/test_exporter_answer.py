@@ -2,7 +2,7 @@
 
 import pytest
 
-from exporter.answer import judge, retry_after
+from exporter.push.answer import judge, retry_after
 
 OURS = b'{"status": "error", "error": "because"}'
 PORTAL = b"<html>Please log in</html>"

@@ -11,12 +11,12 @@ import requests
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as plain
 
-from exporter.answer import Answer, Verdict
 from exporter.app import ExporterApp
 from exporter.config import ExporterConfig
 from exporter.handlers import chosen
-from exporter.names import COLLECTOR_NAMES, OFF, CollectorsConfig
-from exporter.pushconfig import PushConfig
+from exporter.push.answer import Answer, Verdict
+from exporter.settings.names import COLLECTOR_NAMES, OFF, CollectorsConfig
+from exporter.settings.push import PushConfig
 from fleetpulse.errors import StartError
 from fleetpulse.values import ListenAddress
 from tests.exporter_fakes import FakePost, collectors

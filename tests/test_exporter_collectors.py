@@ -24,7 +24,7 @@ from exporter.collectors.netstat import NetstatCollector
 from exporter.collectors.pressure import PressureCollector
 from exporter.collectors.time import TimeCollector
 from exporter.config import ExporterConfig
-from exporter.names import COLLECTOR_NAMES
+from exporter.settings.names import COLLECTOR_NAMES
 from tests.exporter_fakes import berlin, page_of
 
 

@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter import sockdiag
 from exporter.collectors import interrupts, processes, schedstat, socktable, tcpstat
 from exporter.collectors.base import Host, NoDataError
 from exporter.collectors.interrupts import InterruptsCollector
@@ -21,6 +20,7 @@ from exporter.collectors.schedstat import SchedstatCollector
 from exporter.collectors.tcpstat import TcpstatCollector
 from exporter.collectors.udp_queues import UdpQueuesCollector
 from exporter.filters import Filter
+from exporter.sources import sockdiag
 from tests.exporter_fakes import DATA, page_of
 from tests.support import wait_for
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from exporter.config import ExporterConfig
-from exporter.names import COLLECTOR_NAMES, OFF
-from exporter.patterns import pattern
-from exporter.pushconfig import PushConfig
-from exporter.sections import ScriptCommand
+from exporter.settings.names import COLLECTOR_NAMES, OFF
+from exporter.settings.patterns import pattern
+from exporter.settings.push import PushConfig
+from exporter.settings.sections import ScriptCommand
 from fleetpulse.errors import ConfigError
 from fleetpulse.records import read_record
 from fleetpulse.yamldoc import Document

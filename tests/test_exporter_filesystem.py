@@ -15,7 +15,7 @@ from exporter.block import Block
 from exporter.collectors.base import Host
 from exporter.collectors.filesystem import FilesystemCollector
 from exporter.page import TEXT
-from exporter.statvfs_process import Figures
+from exporter.statvfs.process import Figures
 from tests.exporter_fakes import page_of
 from tests.statvfs_fakes import FIGURES, World, statvfs
 

@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.config import ExporterConfig
-from exporter.flaghelp import flags_help
-from exporter.flags import Flags, parse
-from exporter.flagtable import ABSENT, DEPRECATED, SETTINGS
-from exporter.names import COLLECTOR_NAMES, OFF
-from exporter.patterns import pattern, whole_name
+from exporter.settings.flaghelp import flags_help
+from exporter.settings.flags import Flags, parse
+from exporter.settings.flagtable import ABSENT, DEPRECATED, SETTINGS
+from exporter.settings.names import COLLECTOR_NAMES, OFF
+from exporter.settings.patterns import pattern, whole_name
 from fleetpulse.errors import ConfigError
 from fleetpulse.overrides import changed
 from fleetpulse.records import key, read_record, section

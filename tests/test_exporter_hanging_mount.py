@@ -11,8 +11,8 @@ from exporter.collectors.base import Host
 from exporter.collectors.filesystem import FilesystemCollector
 from exporter.page import TEXT, render
 from exporter.registry import Registry
-from exporter.statvfs import Asker
-from exporter.statvfs_process import statvfs
+from exporter.statvfs.asker import Asker
+from exporter.statvfs.process import statvfs
 from tests import fuse_mount
 from tests.exporter_fakes import FakeCollector, samples
 from tests.fuse_mount import FuseMount

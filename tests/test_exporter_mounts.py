@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.mounts import Mount, may_hang, parse
+from exporter.statvfs.mounts import Mount, may_hang, parse
 
 LINES = [
     pytest.param(rb"/dev/sda / ext4 rw,ro_x 0 0", ("/dev/sda", b"/", "ext4", False), id="writable"),

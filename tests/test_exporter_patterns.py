@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.patterns import in_python, never_or, pattern, pattern_or_none, whole_name
+from exporter.settings.patterns import in_python, never_or, pattern, pattern_or_none, whole_name
 
 SAME = [
     pytest.param("^lo$", id="a whole name"),

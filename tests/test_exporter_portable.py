@@ -26,7 +26,7 @@ from exporter.collectors.portable.netclass import NetclassCollector
 from exporter.collectors.portable.netdev import NetdevCollector
 from exporter.collectors.portable.osrelease import OsCollector, Release, this_release
 from exporter.collectors.portable.process import ProcessCollector
-from exporter.collectors.portable.table import COLLECTORS, OFF_BY_DEFAULT, portable_collectors
+from exporter.collectors.portable.table import COLLECTORS, Settings, portable_collectors
 from exporter.collectors.portable.time import TimeCollector
 from exporter.collectors.portable.uname import UnameCollector
 from exporter.collectors.sensors import SensorsCollector
@@ -257,12 +257,23 @@ def test_a_process_of_windows_counts_handles() -> None:
 
 
 def test_all_of_the_table_work_with_the_real_psutil() -> None:
-    for collector in portable_collectors():
-        if collector.name != "os":  # Linux' release stands in a file that is not read here
+    everything = portable_collectors(Settings(), [*COLLECTORS, "stat"])
+    assert [made.name for made in everything] == list(COLLECTORS)
+    for collector in everything:
+        if collector.name not in ("os", "sensors"):  # of which this machine may have none
             assert samples(collector) or collector.name == "diskstats"
-    assert [made.name for made in portable_collectors(names=COLLECTORS)] == list(COLLECTORS)
-    assert {made.name for made in portable_collectors()} == set(COLLECTORS) - OFF_BY_DEFAULT
     assert this_release() == Release()
+
+
+CHOICES = [
+    pytest.param(["cpu", "arp", "netclass"], ["cpu", "netclass"], id="as far as there are such"),
+    pytest.param(["stat"], ["boottime"], id="what there is of stat"),
+]
+
+
+@pytest.mark.parametrize(("names", "made"), CHOICES)
+def test_collectors_are_chosen_by_their_names(names: list[str], made: list[str]) -> None:
+    assert [one.name for one in portable_collectors(Settings(), names)] == made
 
 
 # --- Sensors -------------------------------------------------------------------------------------

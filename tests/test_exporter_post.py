@@ -15,8 +15,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import requests
 
-from exporter.answer import Verdict
-from exporter.post import HttpPost, reason
+from exporter.push.answer import Verdict
+from exporter.push.post import HttpPost, reason
 from tests.support import free_port
 
 SECRET = "fp_0123456789abcdef"

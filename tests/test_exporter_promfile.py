@@ -10,8 +10,8 @@ from prometheus_client.parser import text_string_to_metric_families as plain
 
 from exporter.block import Block
 from exporter.page import OPENMETRICS, TEXT, render
-from exporter.promfamilies import merge
-from exporter.promfile import parse
+from exporter.sources.promfamilies import merge
+from exporter.sources.promfile import parse
 from fleetpulse.errors import ExpositionError
 
 

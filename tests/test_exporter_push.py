@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from exporter.answer import Answer, Verdict
-from exporter.backoff import Backoff
-from exporter.news import News
-from exporter.push import Pusher
-from exporter.pushonce import push_once
-from exporter.pushpage import PushPage
-from exporter.pushstats import PushStats
-from exporter.sender import Pause, Sender
+from exporter.push.answer import Answer, Verdict
+from exporter.push.backoff import Backoff
+from exporter.push.news import News
+from exporter.push.once import push_once
+from exporter.push.page import PushPage
+from exporter.push.pusher import Pusher
+from exporter.push.sender import Pause, Sender
+from exporter.push.stats import PushStats
 from fleetpulse.errors import StartError, StorageError
 from fleetpulse.storage.spool import Spool
 from tests.exporter_fakes import FakePost, page_of

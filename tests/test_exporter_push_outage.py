@@ -13,9 +13,9 @@ from prometheus_client import CollectorRegistry
 from api.app import create_app
 from api.config import ApiConfig
 from api.keys import KeyStore
-from exporter.answer import Answer, Verdict, judge
-from exporter.backoff import Backoff
-from exporter.push import Pusher
+from exporter.push.answer import Answer, Verdict, judge
+from exporter.push.backoff import Backoff
+from exporter.push.pusher import Pusher
 from fleetpulse.matchers import Matcher
 from fleetpulse.storage.base import Hints
 from fleetpulse.storage.embedded import EmbeddedStore

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from exporter.block import Block
 from exporter.collectors.script import Script, ScriptCollector, complaint
-from exporter.command import Result, run
 from exporter.page import TEXT, render
+from exporter.sources.command import Result, run
 from tests.support import wait_for
 
 GOOD = b"# HELP backup_age_seconds Age.\n# TYPE backup_age_seconds gauge\nbackup_age_seconds 5\n"

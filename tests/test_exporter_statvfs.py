@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 import pytest
 
-from exporter.statvfs import Asker
-from exporter.statvfs_process import Answer
+from exporter.statvfs.asker import Asker
+from exporter.statvfs.process import Answer
 from tests.statvfs_fakes import FIGURES, World
 
 

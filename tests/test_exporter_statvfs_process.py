@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from exporter import statvfs_child
-from exporter.statvfs import Asker
-from exporter.statvfs_process import Answer, ChildDiedError, Figures, Process, parse, start, statvfs
-from exporter.statvfs_process import wait as wait_for_children
+from exporter.statvfs import child as statvfs_child
+from exporter.statvfs.asker import Asker
+from exporter.statvfs.process import Answer, ChildDiedError, Figures, Process, parse, start, statvfs
+from exporter.statvfs.process import wait as wait_for_children
 from tests.support import wait_for
 
 pytestmark = [

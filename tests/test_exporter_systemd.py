@@ -13,11 +13,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from exporter import dbus
 from exporter.block import Block
-from exporter.bus import Address, Bus, BusError, Call
 from exporter.collectors.systemd import EXCLUDE, SERVICE, SystemdCollector, manager, units_of
 from exporter.page import TEXT, render
+from exporter.sources import dbus
+from exporter.sources.bus import Address, Bus, BusError, Call
 from tests.dbus_fakes import (
     NO_PROPERTY,
     UNITS,

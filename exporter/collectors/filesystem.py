@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from exporter.collectors.base import Host, text
 from exporter.families import Family, Found, gauge
-from exporter.mounts import Mount, may_hang, parse
-from exporter.statvfs import Asker
-from exporter.statvfs_process import Answer, Figures, statvfs
+from exporter.statvfs.asker import Asker
+from exporter.statvfs.mounts import Mount, may_hang, parse
+from exporter.statvfs.process import Answer, Figures, statvfs
 
 log = logging.getLogger(__name__)
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from operator import itemgetter
+from typing import Any
 
 from exporter.collectors.base import Host
 from exporter.families import Family, Found, gauge
@@ -37,7 +38,8 @@ class Fields:
     def __init__(self) -> None:
         self._labels: tuple[bytes, ...] = ()
         self._words = 0
-        self._pick_labels = self._pick_figures = itemgetter(slice(0))
+        self._pick_labels: Any = None
+        self._pick_figures: Any = None
         self._told: list[tuple[Family, int]] = []  # with what a unit of it is in bytes
 
     def told(self, raw: bytes) -> Iterator[Found]:

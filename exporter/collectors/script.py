@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from exporter import command
 from exporter.families import Found, Rows, gauge
+from exporter.sources import command
 from fleetpulse.errors import ExpositionError
 
 if TYPE_CHECKING:
-    from exporter.promfile import Known, Told
+    from exporter.sources.promfile import Known, Told
 
 log = logging.getLogger(__name__)
 
@@ -173,7 +173,7 @@ class Job:
         return Last(self._now(), seconds, result.exit_code, fault, told)
 
     def _parsed(self, output: bytes) -> "list[Told]":
-        from exporter.promfile import parse
+        from exporter.sources.promfile import parse
 
         told = parse(output, most=_MOST_SAMPLES, known=self._known)
         if len(self._known) > 2 * sum([len(one.samples) for one in told]):
@@ -189,7 +189,7 @@ def complaint(raw: bytes) -> str:
 
 
 def merged(last: dict[str, Last]) -> tuple[list[Found], list[str]]:
-    from exporter.promfamilies import merge
+    from exporter.sources.promfamilies import merge
 
     return merge([(name, one.told) for name, one in last.items()], _OWN)
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Protocol
 
-from exporter import dbus
-from exporter.bus import Bus, BusError, Call
 from exporter.families import Family, Found, counter, gauge
+from exporter.sources import dbus
+from exporter.sources.bus import Bus, BusError, Call
 
 SERVICE = "org.freedesktop.systemd1"
 _MANAGER_PATH = "/org/freedesktop/systemd1"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from exporter.collectors import socktable
 from exporter.collectors.base import Host
 from exporter.families import Found, Rows, gauge
-from exporter.sockdiag import INET, INET6, Socket, tcp_sockets
+from exporter.sources.sockdiag import INET, INET6, Socket, tcp_sockets
 
 _STATES = gauge(
     "node_tcp_connection_states",

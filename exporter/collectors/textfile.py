@@ -13,7 +13,7 @@ from exporter.families import Found, Rows, gauge
 from fleetpulse.errors import ExpositionError
 
 if TYPE_CHECKING:
-    from exporter.promfile import Known, Told
+    from exporter.sources.promfile import Known, Told
 
 log = logging.getLogger(__name__)
 
@@ -136,7 +136,7 @@ class TextfileCollector:
 
     def _parsed(self, body: bytes, file: File) -> File:
         # Not before it is needed: most hosts have no such files.
-        from exporter.promfile import parse
+        from exporter.sources.promfile import parse
 
         try:
             file.told = parse(body, most=self._max_series, known=file.known)
@@ -154,7 +154,7 @@ class TextfileCollector:
         return self._merged[1:]
 
     def _merge(self) -> tuple[list[Found], list[str]]:
-        from exporter.promfamilies import merge
+        from exporter.sources.promfamilies import merge
 
         taken, crowded, room = [], [], self._max_series
         for path, file in self._files.items():

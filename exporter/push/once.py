@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from exporter.push import Pusher
+from exporter.push.pusher import Pusher
 
 
 def push_once(

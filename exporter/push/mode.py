@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING
 
 from exporter.families import Found
 from exporter.page import Style
-from exporter.pushconfig import PushConfig
+from exporter.settings.push import PushConfig
 from fleetpulse.errors import StartError
 from fleetpulse.values import format_duration
 
 if TYPE_CHECKING:
-    from exporter.post import Post
-    from exporter.push import Pusher
+    from exporter.push.post import Post
+    from exporter.push.pusher import Pusher
 
 # What makes a page in a style.
 Render = Callable[[Style], bytes]
 
 
 def http_post(config: PushConfig) -> "Post":
-    from exporter.post import HttpPost  # with requests, which a scraped host need not load
+    from exporter.push.post import HttpPost  # with requests, which a scraped host need not load
 
     return HttpPost(
         config.url,
@@ -77,7 +77,7 @@ class Pushing:
 
     def once(self) -> int:
         """Makes a page and sends all that waits, instead of start(); the exit code to end with."""
-        from exporter.pushonce import push_once
+        from exporter.push.once import push_once
 
         if self._pusher is None:
             raise StartError("push mode is off; name the API with --push or exporter.push.url")
@@ -103,7 +103,7 @@ class Pushing:
     def _made(self, config: PushConfig) -> "Pusher | None":
         if not config.url:
             return None
-        from exporter.push import Pusher
+        from exporter.push.pusher import Pusher
         from fleetpulse.storage.spool import Spool
 
         style, folder = Style.labelled(config.labels), self._folder

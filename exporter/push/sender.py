@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from exporter.answer import Answer, Verdict
-from exporter.backoff import Backoff
-from exporter.news import News
-from exporter.post import Post
-from exporter.pushpage import PushPage
-from exporter.pushstats import PushStats
+from exporter.push.answer import Answer, Verdict
+from exporter.push.backoff import Backoff
+from exporter.push.news import News
+from exporter.push.page import PushPage
+from exporter.push.post import Post
+from exporter.push.stats import PushStats
 from fleetpulse.errors import StorageError
 from fleetpulse.storage.spool import Spool
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from exporter import dbus
+from exporter.sources import dbus
 
 _BUS = "org.freedesktop.DBus"
 # Calls that wait for their answers at a time; a bus cuts off who asks for too many at once.

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 
-from exporter.statvfs_process import Answer, Child, ChildDiedError
+from exporter.statvfs.process import Answer, Child, ChildDiedError
 
 log = logging.getLogger(__name__)
 

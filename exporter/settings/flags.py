@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from exporter import flagtable
-from exporter.flagtable import DEPRECATED, REFUSED_SWITCHES, REFUSED_VALUES, SETTINGS, Flag
-from exporter.names import COLLECTOR_NAMES, collector_name
+from exporter.settings import flagtable
+from exporter.settings.flagtable import DEPRECATED, REFUSED_SWITCHES, REFUSED_VALUES, SETTINGS, Flag
+from exporter.settings.names import COLLECTOR_NAMES, collector_name
 from fleetpulse.errors import ConfigError
 from fleetpulse.overrides import changed, complaints, read_value
 

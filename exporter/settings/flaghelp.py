@@ -3,8 +3,8 @@
 import textwrap
 from collections.abc import Iterable
 
-from exporter.flagtable import DEFAULTS, LOG, OPTIONS, PATHS, WEB, Flag
-from exporter.names import COLLECTOR_NAMES, OFF
+from exporter.settings.flagtable import DEFAULTS, LOG, OPTIONS, PATHS, WEB, Flag
+from exporter.settings.names import COLLECTOR_NAMES, OFF
 
 _WIDTH, _COLUMN = 92, 46
 

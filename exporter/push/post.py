@@ -12,7 +12,7 @@ import requests
 import urllib3
 from requests.auth import AuthBase
 
-from exporter.answer import Answer, Verdict, judge
+from exporter.push.answer import Answer, Verdict, judge
 from fleetpulse.errors import StartError
 from fleetpulse.service import Stamp, stamp
 from fleetpulse.yamldoc import read_secret

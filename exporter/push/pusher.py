@@ -10,13 +10,13 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from exporter.backoff import Backoff
 from exporter.families import Found
-from exporter.news import News
-from exporter.post import Post
-from exporter.pushpage import PushPage
-from exporter.pushstats import PushStats
-from exporter.sender import Pause, Sender
+from exporter.push.backoff import Backoff
+from exporter.push.news import News
+from exporter.push.page import PushPage
+from exporter.push.post import Post
+from exporter.push.sender import Pause, Sender
+from exporter.push.stats import PushStats
 from fleetpulse.errors import StartError, StorageError
 from fleetpulse.service import STOP_DEADLINE, Periodic
 from fleetpulse.storage.spool import Spool

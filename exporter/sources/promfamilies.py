@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 
 from exporter.families import INF, MINUS_INF, NAN, Family, Found, Rows, Type
-from exporter.promfile import Pairs, Told
+from exporter.sources.promfile import Pairs, Told
 from fleetpulse.openmetrics import number_text, read_value
 
 _BOUNDS = {"histogram": "le", "summary": "quantile"}

@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 _MOST = 4096  # bytes of an answer, of which a true one has some hundred at the most
 
 # Isolated and without site: nothing is imported that the child does not need.
-COMMAND = (sys.executable, "-I", "-S", str(Path(__file__).with_name("statvfs_child.py")))
+COMMAND = (sys.executable, "-I", "-S", str(Path(__file__).with_name("child.py")))
 
 
 class Figures(NamedTuple):
@@ -62,7 +62,7 @@ def _figures(unit: int, blocks: int, free: int, avail: int, files: int, files_fr
 
 
 def parse(line: bytes) -> Answer:
-    """A line of statvfs_child.py. ValueError for anything else."""
+    """A line of child.py. ValueError for anything else."""
     numbers = [int(field) for field in line.split()]
     if len(numbers) == 1:
         return OSError(numbers[0], os.strerror(numbers[0]))

@@ -11,8 +11,8 @@ from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from exporter.statvfs_pool import Pool, Worker
-from exporter.statvfs_process import Answer, Child, ChildDiedError, start, wait
+from exporter.statvfs.pool import Pool, Worker
+from exporter.statvfs.process import Answer, Child, ChildDiedError, start, wait
 
 _CHILDREN = 8  # processes at the most, those that are stuck included
 _SHARE = 20  # a mount that takes longer than this part of the time holds up no other

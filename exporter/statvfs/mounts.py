@@ -5,8 +5,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
-from exporter.collectors.base import text
-
 # Types whose figures the kernel has at hand. Any other may have to ask a server or a process.
 _LOCAL_TYPES = frozenset((
     "adfs", "affs", "bcachefs", "befs", "bfs", "btrfs", "cramfs", "efs", "erofs", "exfat", "ext2",
@@ -33,7 +31,7 @@ class Mount:
     @cached_property
     def key(self) -> tuple[str, ...]:
         """Values of the labels device, fstype and mountpoint."""
-        return self.device, self.fstype, text(self.path)
+        return self.device, self.fstype, _text(self.path)
 
 
 def parse(raw: bytes, root: bytes = b"") -> list[Mount]:
@@ -47,10 +45,15 @@ def parse(raw: bytes, root: bytes = b"") -> list[Mount]:
     for line in filter(None, raw.split(b"\n")):
         fields = line.split(b" ")
         if len(fields) < 4 or b"\0" in line:
-            raise ValueError(f"/proc/mounts: not a mount: {text(line)[:200]!r}")
+            raise ValueError(f"/proc/mounts: not a mount: {line.decode(errors='replace')[:200]!r}")
         device, place, fstype, options = fields[:4]
         path = _beneath(root, _unescape(place))
-        mount = Mount(text(device), path, text(fstype), b"ro" in options.split(b","))
+        mount = Mount(
+            _text(device),
+            path,
+            _text(fstype),
+            b"ro" in options.split(b","),
+        )
         mounts.setdefault(mount.key, mount)
     return list(mounts.values())
 
@@ -80,3 +83,7 @@ def _way_to(path: bytes) -> Iterable[bytes]:
     yield b"/"
     for end in range(1, len(names) + 1):
         yield b"/" + b"/".join(names[:end])
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode(errors="replace")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from exporter.patterns import never_or, pattern, pattern_or_none, whole_name
+from exporter.settings.patterns import never_or, pattern, pattern_or_none, whole_name
 from fleetpulse.records import key, optional, path, record, several
 from fleetpulse.values import duration, switch, text, whole
 

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable
 
-from exporter.answer import Answer
+from exporter.push.answer import Answer
 
 # Seconds. The longest wait doubles from the one to the other.
 _SHORTEST, _LONGEST = 1.0, 60.0

@@ -1,0 +1,1 @@
+"""Push mode: pages sent to the API, from hosts that it cannot reach."""

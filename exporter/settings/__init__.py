@@ -1,0 +1,1 @@
+"""What the exporter can be told, in the configuration file or by node_exporter's flags."""

@@ -1,0 +1,1 @@
+"""Mounts, and their figures by statvfs(2), which may never return."""
