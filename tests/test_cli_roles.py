@@ -140,7 +140,10 @@ def fleetpulse(*arguments: str, cwd: Path = ROOT) -> "subprocess.CompletedProces
 @pytest.mark.parametrize("name", LISTENING)
 def test_a_data_folder_that_is_a_file(name: str, tmp_path: Path) -> None:
     (tmp_path / "data").write_text("")
-    done = fleetpulse(name, "--data-dir", str(tmp_path / "data"), "--listen", "127.0.0.1:0")
+    # The exporter keeps nothing on disk but pages to be pushed.
+    push = ("--push", "http://127.0.0.1:9", "--key-file", "k") if name == "exporter" else ()
+    data = str(tmp_path / "data")
+    done = fleetpulse(name, "--data-dir", data, "--listen", "127.0.0.1:0", *push)
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert "cannot write to the data folder" in line

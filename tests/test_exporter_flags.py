@@ -203,7 +203,7 @@ def test_a_flag_that_cannot_be_taken_says_why(line: str, fault: str) -> None:
 
 
 def test_all_faults_are_told() -> None:
-    assert len(faults_of("--zzz --web.max-requests=x --collector.nfs --log.level=loud")) == 4
+    assert len(faults_of("--zzz --web.max-requests=x --collector.wifi --log.level=loud")) == 4
 
 
 @pytest.mark.parametrize("old", DEPRECATED)

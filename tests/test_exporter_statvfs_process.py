@@ -64,7 +64,7 @@ def test_a_child_answers_as_statvfs_does(tmp_path: Path) -> None:
 
 def test_a_child_ends_when_the_exporter_does() -> None:
     """However that ends: the child's input ends with it."""
-    code = "import sys; from exporter.statvfs_process import start\n"
+    code = "import sys; from exporter.statvfs.process import start\n"
     code += "print(start().pid, flush=True); sys.stdin.read()"
     owner = subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
