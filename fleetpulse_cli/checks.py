@@ -68,6 +68,13 @@ def _check_bridge(path: Path) -> Sequence[str]:
     return check_bridge_file(path)
 
 
+def _check_web(path: Path) -> Sequence[str]:
+    from fleetpulse.web.rules import load_rules
+
+    load_rules(path)  # ConfigError has all of its faults
+    return []
+
+
 def _explain_prometheus(path: Path) -> Sequence[str]:
     return [
         f"{path}:1: this is Prometheus' own file; put its scrape_configs under `scraper:` "
@@ -84,6 +91,8 @@ def _check_config(path: Path) -> Sequence[str]:
     checks = [*_rule_checks(root, path.parent), *_target_checks(root)]
     if root.bridge.config_file is not None:
         checks.append(partial(_check_bridge, root.bridge.config_file))
+    if root.exporter.web_config_file is not None:
+        checks.append(partial(_check_web, root.exporter.web_config_file))
     return list(dict.fromkeys(fault for check in checks for fault in _faults(check)))
 
 

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from http.client import HTTPConnection, HTTPException
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from fleetpulse.errors import StartError
 from fleetpulse.logs import wants_a_person
 from fleetpulse.sdnotify import for_children
 from fleetpulse.values import ListenAddress
+from fleetpulse_cli.asking import ask_ready
 from fleetpulse_cli.parent import PARENT_VARIABLE
 
 CANNOT_START = 2  # exit code of a role that will not start until a person mends something
@@ -36,12 +36,14 @@ class Role:
     """A role as the supervisor sees it: how to start it and where it tells that it is ready.
 
     describe turns the ready line into the two texts of the role's own line: what and note.
+    ask gets the ready line from the role's address; None while there is none.
     """
 
     name: str
     arguments: Sequence[str]
     address: ListenAddress
     describe: Callable[[str], tuple[str, str]]
+    ask: Callable[[ListenAddress], str | None] = ask_ready
 
 
 @dataclass(slots=True)
@@ -179,7 +181,7 @@ class Supervisor:
 
     def _ask_ready(self, child: _Child) -> str | None:
         child.asked_at = self._clock()
-        line = ask_ready(child.role.address)
+        line = child.role.ask(child.role.address)
         # Somebody else's server on that port must not pass for the role.
         return line if self._exit_code(child) is None else None
 
@@ -261,17 +263,3 @@ class Supervisor:
             with suppress(queue.Empty):
                 self._hurried = self._signals.get(timeout=_TICK / 4) != signal.SIGHUP
         return True
-
-
-def ask_ready(address: ListenAddress) -> str | None:
-    """A role's ready line, or None. Asked directly, whatever proxy the environment names."""
-    connection = HTTPConnection(address.reachable, address.port, timeout=2)
-    try:
-        connection.request("GET", "/-/ready")
-        answer = connection.getresponse()
-        text = answer.read(4096).decode(errors="replace").strip()
-    except (OSError, HTTPException):
-        return None
-    finally:
-        connection.close()
-    return text if answer.status == 200 else None

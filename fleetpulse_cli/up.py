@@ -4,12 +4,14 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from fleetpulse import __version__
 from fleetpulse.errors import StartError
 from fleetpulse.values import ListenAddress
+from fleetpulse_cli.asking import ask_open
 from fleetpulse_cli.supervisor import Role, Supervisor, say
 
 STARTED = ("bridge", "rules", "api", "scraper", "exporter")
@@ -29,6 +31,10 @@ def run_up(config: Path | None, data_dir: Path) -> int:
         Role(name, [name, *arguments], listen[name], _describe(name, listen[name], ready["note"]))
         for name in STARTED
     ]
+    if ready["exporter_url"]:  # it asks for certificates or passwords that are not ours to know
+        said = (f"{ready['exporter_url']}/metrics", "")
+        secured = replace(roles[-1], describe=lambda _line: said, ask=ask_open)
+        roles[-1] = secured
     return Supervisor(roles, SHOWN, data_dir / "logs").run()
 
 
@@ -53,9 +59,23 @@ def _prepare(config: Path | None, data_dir: Path) -> dict[str, Any]:
     admin_key = ensure_admin(key_store(data_dir), data_dir)
     return {
         "file": None if file is None else str(file),
+        "exporter_url": _secured_url(listen["exporter"], root.exporter.web_config_file),
         "listen": {name: (address.host, address.port) for name, address in listen.items()},
         "note": f"admin key written to {_shown(Path(admin_key))} (shown once)" if admin_key else "",
     }
+
+
+def _secured_url(address: ListenAddress, web_file: Path | None) -> str:
+    """Where the exporter is, if its web configuration file guards it. ConfigError."""
+    if web_file is None:
+        return ""
+    from fleetpulse.web.rules import load_rules
+
+    return (
+        address.url
+        if load_rules(web_file).context is None
+        else address.url.replace("http", "https", 1)
+    )
 
 
 def _apart(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:

@@ -74,6 +74,17 @@ def test_check_follows_the_files_that_a_configuration_names(
     assert "a.yml:3: groups[0].rulez" in capsys.readouterr().out
 
 
+def test_check_looks_into_the_exporters_web_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "fleetpulse.yml").write_text("exporter: {web_config_file: web.yml}\n")
+    (tmp_path / "web.yml").write_text("basic_auth_users: {fleet: secret}\n")
+    assert main(["check", "--config", str(tmp_path / "fleetpulse.yml")]) == 1
+    told = capsys.readouterr().out
+    assert f"{tmp_path}/web.yml:1: basic_auth_users" in told
+    assert "secret" not in told
+
+
 def test_check_misses_a_rule_file_that_is_not_there(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

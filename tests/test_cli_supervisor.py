@@ -15,11 +15,13 @@ import pytest
 import requests
 
 from fleetpulse.values import ListenAddress
-from fleetpulse_cli.supervisor import RoleLog, ask_ready
+from fleetpulse_cli.asking import ask_ready
+from fleetpulse_cli.supervisor import RoleLog
 from tests.support import ROOT, Process, free_port, wait_for
 
 pytestmark = pytest.mark.integration
 
+NOBODYS_HASH = "$2b$04$g.yY9SD/NMvJcrDgvtZ7t.y35Zn.W3JhMbRjdD4Ij93fXpvupXT02"
 ROLES = ("exporter", "scraper", "api", "rules", "bridge")
 
 
@@ -82,6 +84,20 @@ def alive(pid: int) -> bool:
     except OSError:
         return False
     return state != "Z"
+
+
+def test_an_exporter_that_wants_a_password_is_up_when_it_listens(up: Up) -> None:
+    # What it wants to hear is in a file of hashes: nobody here can know it.
+    (up.folder / "web.yml").write_text(f"basic_auth_users: {{fleet: {NOBODYS_HASH}}}\n")
+    file = up.folder / "fleetpulse.yml"
+    guarded = "exporter: {web_config_file: web.yml, "
+    file.write_text(file.read_text().replace("exporter: {", guarded))
+    up.start()
+    up.wait_up()
+    url = f"http://127.0.0.1:{up.ports['exporter']}/metrics"
+    assert f"exporter  {url}" in up.output()
+    assert requests.get(url, timeout=10).status_code == 401
+    assert up.stop(signal.SIGINT) == 0
 
 
 def test_the_lines_an_answer_and_the_end_in_order(up: Up) -> None:

@@ -120,7 +120,8 @@ def _sensors(_host: Host, _config: ExporterConfig) -> Collector:
 
 
 def _systemd(_host: Host, config: ExporterConfig) -> Collector:
-    from exporter.collectors.systemd import SystemdCollector
+    from exporter.collectors.systemd import SERVICE, SystemdCollector
+    from exporter.sources.bus import SYSTEMD, Bus
 
     told = config.systemd
     return SystemdCollector(
@@ -129,6 +130,7 @@ def _systemd(_host: Host, config: ExporterConfig) -> Collector:
         task_metrics=told.task_metrics,
         restarts_metrics=told.restarts_metrics,
         start_time_metrics=told.start_time_metrics,
+        bus=Bus(SERVICE, [SYSTEMD]) if told.private else None,
     )
 
 
