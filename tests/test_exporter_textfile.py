@@ -239,3 +239,18 @@ def test_the_reader_is_not_loaded_before_there_is_a_file(tmp_path: Path) -> None
 @pytest.fixture(autouse=True)
 def _warnings(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
+
+
+def test_without_a_folder_another_is_looked_into_if_it_is_there(tmp_path: Path) -> None:
+    collector = TextfileCollector(otherwise=str(tmp_path / "later"))
+    assert page_of(collector) == {"node_textfile_scrape_error": 0}
+    (tmp_path / "later").mkdir()
+    (tmp_path / "later/a.prom").write_text("a 1\n")
+    assert page_of(collector)["a"] == 1
+
+
+def test_a_folder_that_is_named_is_the_only_one(tmp_path: Path) -> None:
+    (tmp_path / "a.prom").write_text("a 1\n")
+    (tmp_path / "empty").mkdir()
+    collector = TextfileCollector([str(tmp_path / "empty")], otherwise=str(tmp_path))
+    assert "a" not in page_of(collector)

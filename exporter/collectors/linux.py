@@ -45,6 +45,9 @@ from exporter.collectors.xfs import XfsCollector
 from exporter.collectors.zfs import ZfsCollector
 from exporter.config import ExporterConfig
 
+# Where Debian's node_exporter looks, and where the packages write that go with it.
+_TEXTFILES = "/var/lib/prometheus/node-exporter"
+
 Make = Callable[[Host, ExporterConfig], Collector]
 
 
@@ -186,7 +189,9 @@ COLLECTORS: Mapping[str, Make] = {
     "stat": lambda host, config: StatCollector(host, config.stat.softirq),
     "systemd": _systemd,
     "tcpstat": _tcpstat,
-    "textfile": lambda _, config: TextfileCollector(list(map(str, config.textfile.directories))),
+    "textfile": lambda host, config: TextfileCollector(
+        list(map(str, config.textfile.directories)), otherwise=host.root(_TEXTFILES)
+    ),
     "thermal_zone": lambda host, _: ThermalZoneCollector(host),
     "time": lambda host, _: TimeCollector(host),
     "timex": lambda host, _: TimexCollector(host),

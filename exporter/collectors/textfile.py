@@ -55,7 +55,8 @@ class File:
 class TextfileCollector:
     """node_textfile_mtime_seconds, node_textfile_scrape_error and all that the files tell.
 
-    directories may be patterns. A file that is not as it should be is left out whole and logged,
+    directories may be patterns; without any, the files are looked for in otherwise, if there is
+    such a folder. A file that is not as it should be is left out whole and logged,
     and so is what contradicts an earlier file; the rest is told all the same. max_series is for
     all files together; what is above a limit is left out.
     """
@@ -71,11 +72,12 @@ class TextfileCollector:
         max_bytes: int = 10 * _MB,
         max_series: int = 20_000,
         max_files: int = 200,
+        otherwise: str = "",
         now: Callable[[], float] = time.time,
     ) -> None:
         self._directories = tuple(directory for directory in directories if directory)
         self._max_bytes, self._max_series, self._max_files = max_bytes, max_series, max_files
-        self._now = now
+        self._otherwise, self._now = otherwise, now
         self._files: dict[str, File] = {}
         self._merged: tuple[list[File], list[Found], list[str]] = ([], [], [])
         self._logged: set[str] = set()
@@ -113,6 +115,8 @@ class TextfileCollector:
         return list(found)[: self._max_files], faults
 
     def _folders(self) -> Iterator[str]:
+        if not self._directories and self._otherwise and os.path.isdir(self._otherwise):
+            yield self._otherwise
         for directory in self._directories:
             if glob.has_magic(directory):
                 found = sorted(glob.glob(directory, include_hidden=True))

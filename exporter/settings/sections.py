@@ -183,7 +183,8 @@ class SystemdConfig:
 
 @dataclass(frozen=True, slots=True)
 class TextfileConfig:
-    # Folders whose *.prom files are told; patterns such as /var/lib/*/prom too.
+    # Folders whose *.prom files are told; patterns such as /var/lib/*/prom too. Without any,
+    # /var/lib/prometheus/node-exporter if it is there, as Debian's node_exporter has it.
     directories: tuple[Path, ...] = key(several(path, or_one=True), ())
 
 
