@@ -107,6 +107,6 @@ class ScraperApp:
                 return
             self._found, self._discovered = found, True
             self._loop.set_targets(found.active)
-        self._discovery_metrics.dropped.set(len(found.dropped))
+        self._discovery_metrics.dropped.set(sum(found.dropped_counts.values()))
         self._discovery_metrics.faults.set(len(found.faults))
         log.info("%d targets are scraped, %d dropped", len(found.active), len(found.dropped))

@@ -6,7 +6,8 @@ from glob import glob
 from pathlib import Path
 
 from fleetpulse.errors import ConfigError
-from scraper.config import ScraperConfig, TargetGroup
+from scraper.config import ScraperConfig
+from scraper.sdconfig import TargetGroup
 from scraper.targets import Job, TargetSet, build_targets, read_target_file
 
 log = logging.getLogger(__name__)

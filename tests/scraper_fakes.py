@@ -11,7 +11,9 @@ from typing import Any, Self
 from fleetpulse.errors import StorageError
 from fleetpulse.model import Labels, Metadata, Page, is_stale
 from fleetpulse.yamlconf import parse_model
-from scraper.config import ScrapeJob, ScraperConfig, TargetGroup
+from scraper.config import ScraperConfig
+from scraper.job import ScrapeJob
+from scraper.sdconfig import TargetGroup
 from scraper.targets import Job, Target, discovered_labels, make_target
 from tests.support import wait_for
 

@@ -32,7 +32,95 @@ FAULTS = [
         "fleetpulse.yml:3: scrape_configs[0].kubernetes_sd_configs: not supported yet",
         id="not yet: discovery",
     ),
-    pytest.param(_JOBS + "    proxy_url: x\n", "proxy_url: not supported yet", id="not yet: proxy"),
+    pytest.param(
+        _JOBS + "    proxy_url: http://u:hunter2@:x\n",
+        "scrape_configs[0].proxy_url: no proxy's URL; write SCHEME://HOST:PORT",
+        id="a proxy that is none",
+    ),
+    pytest.param(
+        _JOBS + "    no_proxy: x\n", "no_proxy needs a proxy_url", id="no_proxy without a proxy"
+    ),
+    pytest.param(
+        _JOBS + "    http_headers: {Host: {values: [x]}}\n",
+        "http_headers: Host cannot be set here",
+        id="a header that belongs to the request",
+    ),
+    pytest.param(
+        _JOBS + "    http_headers: {X-A: {}}\n",
+        "http_headers.X-A: give values, secrets or files",
+        id="a header without a value",
+    ),
+    pytest.param(
+        _JOBS + "    http_headers: {'a b': {values: [x]}}\n",
+        "'a b' is no header's name",
+        id="a header's name with a space",
+    ),
+    pytest.param(
+        _JOBS + "    tls_config: {ca: x, ca_file: y}\n", "give ca or ca_file", id="two authorities"
+    ),
+    pytest.param(
+        _JOBS + "    tls_config: {min_version: TLS13, max_version: TLS12}\n",
+        "max_version is below the min_version TLS13",
+        id="no version of TLS is left",
+    ),
+    pytest.param(
+        _JOBS + "    scrape_protocols: [PrometheusProto]\n",
+        "scrape_protocols[0]: PrometheusProto is not supported; leave it out",
+        id="protobuf",
+    ),
+    pytest.param(
+        _JOBS + "    fallback_scrape_protocol: Text\n",
+        "fallback_scrape_protocol: 'Text' is none of OpenMetricsText1.0.0,",
+        id="a protocol that is none",
+    ),
+    pytest.param(
+        _JOBS + "    scrape_native_histograms: true\n",
+        "scrape_native_histograms: native histograms are not supported",
+        id="native histograms",
+    ),
+    pytest.param(
+        _JOBS + "    native_histogram_bucket_limit: 100\n",
+        "native histograms are not supported",
+        id="limits of native histograms",
+    ),
+    pytest.param(
+        "scrape_configs: [{job_name: a, metric_name_validation_scheme: legacy, "
+        "metric_name_escaping_scheme: allow-utf-8}]\n",
+        "which metric_name_validation_scheme legacy refuses",
+        id="schemes that contradict",
+    ),
+    pytest.param(
+        _JOBS + "    http_sd_configs: [{url: 'ftp://x'}]\n",
+        "http_sd_configs[0].url: no URL to ask; write http://HOST:PORT/PATH",
+        id="discovery by another protocol",
+    ),
+    pytest.param(
+        _JOBS + "    http_sd_configs: [{url: 'http://u:hunter2@x/'}]\n",
+        "put the login into basic_auth",
+        id="a password in a URL",
+    ),
+    pytest.param(
+        _JOBS + "    dns_sd_configs: [{names: [a.b], type: TXT, port: 1}]\n",
+        "dns_sd_configs[0].type: should be 'SRV', 'A'",
+        id="records that are no targets",
+    ),
+    pytest.param(
+        _JOBS + "    dns_sd_configs:\n    - names: [a.b]\n      type: a\n",
+        "fleetpulse.yml:4: scrape_configs[0].dns_sd_configs[0]: records of type A name no port",
+        id="no port",
+    ),
+    pytest.param(
+        _JOBS + "    dns_sd_configs: [{names: ['a b']}]\n", "'a b' is no name", id="no DNS name"
+    ),
+    pytest.param(
+        "global: {scrape_interval: 5s}\n",
+        "fleetpulse.yml:1: global: this section is what Prometheus calls global",
+        id="Prometheus' global section",
+    ),
+    pytest.param("scrape_classes: []\n", "scrape_classes: not supported yet", id="scrape classes"),
+    pytest.param(
+        "scrape_config_files: [none.yml]\n", "none.yml:1: cannot be read", id="a file that is not"
+    ),
     pytest.param(_JOBS + "    oauth2: {}\n", "oauth2: not supported yet", id="not yet: oauth2"),
     pytest.param(
         _JOBS + "    metrics_paths: /x\n", "did you mean metrics_path?", id="an unknown key"
@@ -84,7 +172,7 @@ FAULTS = [
     ),
     pytest.param(
         _JOBS + "    tls_config: {cert_file: a}\n",
-        "cert_file and key_file go together",
+        "cert or cert_file goes together with key or key_file",
         id="half a certificate",
     ),
 ]
@@ -95,6 +183,7 @@ def test_a_fault_names_its_place_and_its_mend(text: str, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         config_of(text)
     assert message in str(caught.value)
+    assert "hunter2" not in str(caught.value)
 
 
 def test_without_a_file_this_hosts_exporter_is_scraped() -> None:
@@ -110,7 +199,7 @@ def test_a_job_has_its_own_times_and_limits() -> None:
     config = config_of(_JOBS + "    scrape_interval: 5s\n    body_size_limit: 0\n")
     job = Job.of(config.scrape_configs[0], config)
     # The section's timeout would outlast the job's interval.
-    assert (job.interval, job.timeout, job.body_limit) == (5.0, 5.0, 0)
+    assert (job.interval, job.timeout, job.limits.body) == (5.0, 5.0, 0)
 
 
 def test_a_job_as_people_have_it_in_prometheus(tmp_path: Path) -> None:

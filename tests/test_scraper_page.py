@@ -105,7 +105,13 @@ def test_a_failure_tells_its_reason_and_report() -> None:
     assert (scrape.reason, scrape.samples) == ("page", 0)
     assert scrape.error.startswith("the page cannot be read: line 2: ")
     report = {name: value for name, value in shown(scrape.pages).items() if name in REPORT}
-    assert report == dict.fromkeys(REPORT, 0.0) | {"scrape_duration_seconds": 0.25}
+    assert report == {
+        "up": 0,
+        "scrape_duration_seconds": 0.25,
+        "scrape_samples_scraped": 1,  # as far as the page could be read
+        "scrape_samples_post_metric_relabeling": 1,
+        "scrape_series_added": 0,
+    }
 
 
 def test_series_added_counts_what_is_new() -> None:
@@ -158,10 +164,11 @@ def test_what_is_far_in_the_future_is_no_sample() -> None:
     assert page.times_ms is not None
     assert list(page.times_ms[:4]) == [edge, 9000, 9000, 9000]
     assert own(scrape.pages) == {"a": 1, "b": None, "c": None, "d": 4}
-    assert (scrape.samples, scrape.stray) == (2, 2)
+    assert (scrape.samples, scrape.rejected.out_of_bounds) == (2, 2)
     old = Outcome(9000, 0.1, b"a 1 -1e15\n# EOF\n", openmetrics=True)
-    assert pages_of().take(old).stray == 1
-    assert not take(pages_of(honor_timestamps=False), 9000, f"a 1 {2**62}\n".encode()).stray
+    assert pages_of().take(old).rejected.out_of_bounds == 1
+    unhonoured = take(pages_of(honor_timestamps=False), 9000, f"a 1 {2**62}\n".encode())
+    assert unhonoured.rejected.total == 0
 
 
 def test_own_timestamps_can_be_tracked() -> None:

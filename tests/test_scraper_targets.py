@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from fleetpulse.model import Labels
-from scraper.config import TargetGroup
 from scraper.discovery import Discovery, TargetFiles
+from scraper.sdconfig import TargetGroup
 from scraper.targets import (
     Target,
     TargetSet,
