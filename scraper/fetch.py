@@ -230,7 +230,7 @@ class Fetcher:
         transfer.redirects += 1
         error = ""
         if _origin(location) != _origin(_text(easy, pycurl.EFFECTIVE_URL)):
-            error = f"redirect to another host refused: {_without_query(location)}"
+            error = f"redirect to another host refused: {without_query(location)}"
         elif transfer.redirects > _MAX_REDIRECTS:
             error = f"more than {_MAX_REDIRECTS} redirects"
         if error:
@@ -261,7 +261,7 @@ def _named(url: str, name: str) -> str:
     return urlunsplit(parts._replace(netloc=f"{name}:{parts.port or 443}"))
 
 
-def _without_query(url: str) -> str:
+def without_query(url: str) -> str:
     """A URL fit to be shown: what follows ? or is before @ may be a secret."""
     try:
         parts = urlsplit(url)

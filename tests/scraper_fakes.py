@@ -10,10 +10,13 @@ from typing import Any, Self
 
 from fleetpulse.errors import StorageError
 from fleetpulse.model import Labels, Metadata, Page, is_stale
+from fleetpulse.telemetry import new_registry
 from fleetpulse.yamlconf import parse_model
 from scraper.config import ScraperConfig
 from scraper.job import ScrapeJob
+from scraper.metrics import DiscoveryMetrics
 from scraper.sdconfig import TargetGroup
+from scraper.sources import Sources
 from scraper.targets import Job, Target, discovered_labels, make_target
 from tests.support import wait_for
 
@@ -25,13 +28,15 @@ class Targets:
     """HTTP servers in one thread, on one or many loopback addresses; the path says how they behave.
 
     /metrics gives page, which a test may replace; /hang, /endless, /bomb, /half, /status,
-    /kind and /away, /same, /loop, /odd (redirects) are what their names say.
+    /kind and /away, /same, /loop, /odd (redirects) are what their names say. What is in served
+    comes before all of them.
     """
 
     def __init__(self, hosts: Sequence[str] = ("127.0.0.1",)) -> None:
         self.page = PAGE
         self.content_type = "text/plain; version=0.0.4"
         self.away = ""  # where /away redirects to
+        self.served: dict[str, tuple[bytes, str]] = {}  # body and Content-Type by path
         self.requests: list[tuple[str, dict[str, str]]] = []
         self.connections = 0
         self._hosts = hosts
@@ -91,10 +96,15 @@ class Targets:
         path = head[0].split()[1]
         headers = dict(line.lower().split(": ", 1) for line in head[1:] if line)
         self.requests.append((path, headers))
-        behave: Callable[[asyncio.StreamWriter], Any] = getattr(
-            self, "_path_" + path.strip("/").partition("?")[0], self._path_metrics
-        )
-        await behave(writer)
+        plain = path.partition("?")[0]
+        if plain in self.served:
+            body, kind = self.served[plain]
+            _answer(writer, body, *([f"Content-Type: {kind}"] if kind else []))
+        else:
+            behave: Callable[[asyncio.StreamWriter], Any] = getattr(
+                self, "_path_" + plain.strip("/"), self._path_metrics
+            )
+            await behave(writer)
         await writer.drain()
         return True
 
@@ -211,6 +221,10 @@ def config_of(text: str, base: Any = None) -> ScraperConfig:
     from pathlib import Path
 
     return parse_model(text, ScraperConfig, file="fleetpulse.yml", base=base or Path())
+
+
+def no_sources() -> Sources:
+    return Sources(lambda config: [], DiscoveryMetrics(new_registry()))
 
 
 def job_of(**settings: Any) -> Job:
