@@ -46,8 +46,8 @@ def _kind(data: Any) -> tuple[str, Check]:
         return "rule file", _check_rules
     if keys & {"route", "receivers", "inhibit_rules"}:
         return "bridge file", _check_bridge
-    if keys & {"scrape_configs", "rule_files", "alerting", "remote_write"}:
-        return "Prometheus configuration", _explain_prometheus
+    if keys & {"global", "scrape_configs", "scrape_config_files", "rule_files", "alerting"}:
+        return _prometheus(keys), _check_prometheus
     return "configuration", _check_config
 
 
@@ -69,11 +69,18 @@ def _check_bridge(path: Path) -> Sequence[str]:
     return check_bridge_file(path)
 
 
-def _explain_prometheus(path: Path) -> Sequence[str]:
-    return [
-        f"{path}:1: this is Prometheus' own file; put its scrape_configs under `scraper:` "
-        f"and its rule_files under `rules:` of a FleetPulse configuration"
-    ]
+def _prometheus(keys: set[Any]) -> str:
+    from scraper.promfile import NOT_READ
+
+    left = [key for key in NOT_READ if key in keys]
+    return "Prometheus configuration" + (f" ({', '.join(left)} not read)" if left else "")
+
+
+def _check_prometheus(path: Path) -> Sequence[str]:
+    from scraper.promfile import read_prometheus_file
+
+    checks = _target_checks(read_prometheus_file(path).scrape_configs)
+    return [fault for check in checks for fault in _faults(check)]
 
 
 def _check_config(path: Path) -> Sequence[str]:
@@ -82,7 +89,7 @@ def _check_config(path: Path) -> Sequence[str]:
     Each is checked as what it is named for, whatever it looks like.
     """
     root: Any = load_model(path, root_model(SECTIONS))
-    checks = [*_rule_checks(root, path.parent), *_target_checks(root)]
+    checks = [*_rule_checks(root, path.parent), *_target_checks(root.scraper.scrape_configs)]
     if root.bridge.config_file is not None:
         checks.append(partial(_check_bridge, root.bridge.config_file))
     return list(dict.fromkeys(fault for check in checks for fault in _faults(check)))
@@ -106,10 +113,10 @@ def _rule_checks(root: Any, base: Path) -> Iterator[Callable[[], Sequence[str]]]
     return (partial(check, pattern) for pattern in root.rules.rule_files)
 
 
-def _target_checks(root: Any) -> Iterator[Callable[[], Sequence[str]]]:
+def _target_checks(jobs: Any) -> Iterator[Callable[[], Sequence[str]]]:
     from scraper.targets import check_target_file
 
-    for job in root.scraper.scrape_configs:
+    for job in jobs:
         check = partial(check_target_file, relabelled=bool(job.relabel_configs))
         for name in (name for discovery in job.file_sd_configs for name in discovery.files):
             yield from (partial(check, Path(found)) for found in sorted(glob(str(name))))
