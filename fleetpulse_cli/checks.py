@@ -13,6 +13,10 @@ from fleetpulse_cli.settings import SECTIONS, root_model
 
 Check = Callable[[Path], Sequence[str]]
 
+_PROMETHEUS = {
+    "global", "scrape_configs", "scrape_config_files", "rule_files", "alerting", "remote_write",
+}  # fmt: skip
+
 
 def check_files(paths: Sequence[Path]) -> tuple[list[str], list[str]]:
     """(faults, a line for each file without one). What a file is, is told by its content."""
@@ -46,7 +50,7 @@ def _kind(data: Any) -> tuple[str, Check]:
         return "rule file", _check_rules
     if keys & {"route", "receivers", "inhibit_rules"}:
         return "bridge file", _check_bridge
-    if keys & {"global", "scrape_configs", "scrape_config_files", "rule_files", "alerting"}:
+    if keys & _PROMETHEUS:
         return _prometheus(keys), _check_prometheus
     return "configuration", _check_config
 

@@ -37,7 +37,8 @@ class ScraperConfig(Defaults, SectionNotYet):
     def _jobs_agree(
         cls, jobs: tuple[ScrapeJob, ...], info: ValidationInfo
     ) -> tuple[ScrapeJob, ...]:
-        check_jobs(jobs, info.data.get("scrape_interval"))
+        scheme = info.data.get("metric_name_validation_scheme")
+        check_jobs(jobs, info.data.get("scrape_interval"), scheme)
         return jobs
 
     @model_validator(mode="after")
@@ -46,7 +47,9 @@ class ScraperConfig(Defaults, SectionNotYet):
         if not self.scrape_config_files:
             return self
         own = self.scrape_configs if "scrape_configs" in self.model_fields_set else ()
-        jobs = read_config_files(self.scrape_config_files, own, self.scrape_interval)
+        jobs = read_config_files(
+            self.scrape_config_files, own, self.scrape_interval, self.metric_name_validation_scheme
+        )
         return self.model_copy(update={"scrape_configs": jobs, "scrape_config_files": ()})
 
     def interval_of(self, job: ScrapeJob) -> float:

@@ -4,11 +4,13 @@ import os
 from collections.abc import Iterable, Sequence
 from glob import glob
 from pathlib import Path
+from typing import NamedTuple
 
 from fleetpulse.errors import ConfigError
-from fleetpulse.yamlconf import Section, validate
+from fleetpulse.yamlconf import FaultAtError, Section, validate
 from fleetpulse.yamldoc import Document, read_text
-from scraper.job import ScrapeJob, check_job
+from scraper.job import ScrapeJob, check_jobs
+from scraper.protocols import ValidationScheme
 
 
 class _ConfigFile(Section):
@@ -16,30 +18,40 @@ class _ConfigFile(Section):
 
 
 def read_config_files(
-    patterns: Iterable[Path], own: Sequence[ScrapeJob], interval: float
+    patterns: Iterable[Path],
+    own: Sequence[ScrapeJob],
+    interval: float,
+    scheme: ValidationScheme | None,
 ) -> tuple[ScrapeJob, ...]:
-    """own and the jobs of all files; ConfigError has every fault of every file.
+    """own and the jobs of all files; ConfigError has the faults of every file.
 
-    interval: seconds, of jobs that have none of their own.
+    interval, scheme: of jobs that have none of their own.
     """
     jobs = list(own)
-    taken = {job.job_name for job in own}
     faults: list[str] = []
     for path in find_config_files(patterns):
         try:
-            document = Document.parse(read_text(path), str(path), os.environ)
-            found = validate(document, _ConfigFile, path.parent).scrape_configs
+            found = _read(path)
+            check_jobs(found.jobs, interval, scheme, [job.job_name for job in jobs])
         except ConfigError as err:
             faults.extend(err.faults)
-            continue
-        for place, job in enumerate(found):
-            where = ("scrape_configs", place, "job_name")
-            faults.extend(document.fault(where, one) for one in _misfits(job, taken, interval))
-            taken.add(job.job_name)
-        jobs.extend(found)
+        except FaultAtError as err:
+            faults.append(found.document.fault(("scrape_configs", *err.path), str(err)))
+        else:
+            jobs.extend(found.jobs)
     if faults:
         raise ConfigError(faults)
     return tuple(jobs)
+
+
+class _Read(NamedTuple):
+    document: Document
+    jobs: tuple[ScrapeJob, ...]
+
+
+def _read(path: Path) -> _Read:
+    document = Document.parse(read_text(path), str(path), os.environ)
+    return _Read(document, validate(document, _ConfigFile, path.parent).scrape_configs)
 
 
 def find_config_files(patterns: Iterable[Path]) -> list[Path]:
@@ -49,12 +61,3 @@ def find_config_files(patterns: Iterable[Path]) -> list[Path]:
         plain = not set("*?[") & set(pattern.name)
         found |= dict.fromkeys([pattern] if plain else map(Path, sorted(glob(str(pattern)))))
     return list(found)
-
-
-def _misfits(job: ScrapeJob, taken: set[str], interval: float) -> Iterable[str]:
-    if job.job_name in taken:
-        yield f"the job_name {job.job_name!r} is there twice; each needs its own"
-    try:
-        check_job(job, interval)
-    except ValueError as err:
-        yield str(err)

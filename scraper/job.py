@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from fleetpulse.values import format_duration
-from fleetpulse.yamlconf import Size
+from fleetpulse.yamlconf import FaultAtError, Size
 from scraper.httpconfig import HttpConfig
 from scraper.notyet import DefaultsNotYet, JobNotYet
 from scraper.protocols import EscapingScheme, Protocol, Protocols, ValidationScheme
@@ -21,6 +21,10 @@ from scraper.sdconfig import (
     address_faults,
 )
 
+_CONTRADICTION = (
+    "asks for UTF-8 names, which metric_name_validation_scheme legacy refuses; "
+    "write underscores, dots or values"
+)
 Count = Annotated[int, Field(ge=0)]
 
 
@@ -40,6 +44,13 @@ class Defaults(DefaultsNotYet):
     metric_name_validation_scheme: ValidationScheme | None = None
     metric_name_escaping_scheme: EscapingScheme | None = None
     extra_scrape_metrics: bool | None = None
+
+    @model_validator(mode="after")
+    def _names_agree(self) -> Self:
+        asked = self.metric_name_escaping_scheme
+        if self.metric_name_validation_scheme == "legacy" and asked == "allow-utf-8":
+            raise ValueError(f"metric_name_escaping_scheme {_CONTRADICTION}")
+        return self
 
 
 class ScrapeJob(Defaults, HttpConfig, JobNotYet):
@@ -76,35 +87,31 @@ class ScrapeJob(Defaults, HttpConfig, JobNotYet):
             raise ValueError("; ".join(faults))
         return groups
 
-    @model_validator(mode="after")
-    def _names_agree(self) -> Self:
-        if (
-            self.metric_name_validation_scheme == "legacy"
-            and self.metric_name_escaping_scheme == "allow-utf-8"
+
+def check_jobs(
+    jobs: Iterable[ScrapeJob],
+    interval: float | None,
+    scheme: ValidationScheme | None,
+    taken: Iterable[str] = (),
+) -> None:
+    """FaultAtError the first job that does not fit: to those of names taken, or to the section.
+
+    interval, scheme: the section's, for jobs that have none of their own.
+    """
+    names = set(taken)
+    for place, job in enumerate(jobs):
+        if job.job_name in names:
+            message = f"the job_name {job.job_name!r} is there twice; each needs its own"
+            raise FaultAtError((place, "job_name"), message)
+        names.add(job.job_name)
+        try:
+            check_timeout(job.scrape_timeout, job.scrape_interval or interval)
+        except ValueError as err:
+            raise FaultAtError((place, "scrape_timeout"), str(err)) from None
+        if job.metric_name_escaping_scheme == "allow-utf-8" and (
+            (job.metric_name_validation_scheme or scheme) == "legacy"
         ):
-            raise ValueError(
-                "metric_name_escaping_scheme asks for UTF-8 names, which "
-                "metric_name_validation_scheme legacy refuses; write underscores, dots or values"
-            )
-        return self
-
-
-def check_jobs(jobs: Iterable[ScrapeJob], interval: float | None) -> None:
-    """ValueError where two jobs have one name, or a job's timeout outlasts its interval."""
-    jobs = tuple(jobs)
-    names = [job.job_name for job in jobs]
-    doubled = sorted({name for name in names if names.count(name) > 1})
-    if doubled:
-        raise ValueError(f"the job_name {doubled[0]!r} is there twice; each needs its own")
-    for job in jobs:
-        check_job(job, interval)
-
-
-def check_job(job: ScrapeJob, interval: float | None) -> None:
-    try:
-        check_timeout(job.scrape_timeout, job.scrape_interval or interval)
-    except ValueError as err:
-        raise ValueError(f"scrape_timeout of job {job.job_name!r}: {err}") from None
+            raise FaultAtError((place, "metric_name_escaping_scheme"), _CONTRADICTION)
 
 
 def check_timeout(timeout: float | None, interval: float | None) -> None:

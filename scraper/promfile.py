@@ -61,13 +61,17 @@ class PrometheusFile(Section):
         cls, jobs: tuple[ScrapeJob, ...], info: ValidationInfo
     ) -> tuple[ScrapeJob, ...]:
         if "global_" in info.data:  # else it has a fault of its own
-            check_jobs(jobs, info.data["global_"].scrape_interval)
+            section = info.data["global_"]
+            check_jobs(jobs, section.scrape_interval, section.metric_name_validation_scheme)
         return jobs
 
     @model_validator(mode="after")
     def _with_files(self) -> Self:
         jobs = read_config_files(
-            self.scrape_config_files, self.scrape_configs, self.global_.scrape_interval
+            self.scrape_config_files,
+            self.scrape_configs,
+            self.global_.scrape_interval,
+            self.global_.metric_name_validation_scheme,
         )
         return self.model_copy(update={"scrape_configs": jobs})
 

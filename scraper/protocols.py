@@ -21,7 +21,7 @@ _PROTOBUF = "application/vnd.google.protobuf"
 def _known(value: Any) -> Any:
     if value == "PrometheusProto":
         raise ValueError("PrometheusProto is not supported; leave it out, targets answer in text")
-    if value not in _MEDIA_TYPES:
+    if not isinstance(value, str) or value not in _MEDIA_TYPES:
         raise ValueError(f"{value!r} is none of {', '.join(_MEDIA_TYPES)}")
     return value
 

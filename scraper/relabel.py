@@ -36,6 +36,11 @@ class RelabelConfig(Section):
     replacement: Text = "$1"
     action: Annotated[Action, BeforeValidator(_lower)] = "replace"
 
+    @field_validator("regex", mode="before")
+    @classmethod
+    def _none_is_empty(cls, value: object) -> object:
+        return "" if value is None else value
+
     @field_validator("regex")
     @classmethod
     def _compiles(cls, value: str) -> str:

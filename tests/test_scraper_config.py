@@ -7,6 +7,7 @@ import pytest
 from fleetpulse.errors import ConfigError
 from fleetpulse.yamlconf import load_model
 from scraper.config import ScraperConfig
+from scraper.protocols import is_openmetrics
 from scraper.targets import Job
 from tests.scraper_fakes import config_of
 
@@ -20,13 +21,17 @@ FAULTS = [
     ),
     pytest.param(
         _JOBS + "    scrape_timeout: 11s\n",
-        "scrape_timeout of job 'a': 11s outlasts the 10s interval",
+        "fleetpulse.yml:3: scrape_configs[0].scrape_timeout: 11s outlasts the 10s interval",
         id="a job's timeout over the section's interval",
     ),
     pytest.param(
         _JOBS + "    scrape_interval: 0s\n", "scrape_interval: should be greater", id="no interval"
     ),
-    pytest.param(_JOBS + "  - job_name: a\n", "'a' is there twice", id="a job twice"),
+    pytest.param(
+        _JOBS + "  - job_name: a\n",
+        "fleetpulse.yml:3: scrape_configs[1].job_name: the job_name 'a' is there twice",
+        id="a job twice",
+    ),
     pytest.param(
         _JOBS + "    kubernetes_sd_configs: []\n",
         "fleetpulse.yml:3: scrape_configs[0].kubernetes_sd_configs: not supported yet",
@@ -86,8 +91,18 @@ FAULTS = [
     pytest.param(
         "scrape_configs: [{job_name: a, metric_name_validation_scheme: legacy, "
         "metric_name_escaping_scheme: allow-utf-8}]\n",
-        "which metric_name_validation_scheme legacy refuses",
+        "UTF-8 names, which metric_name_validation_scheme legacy refuses",
         id="schemes that contradict",
+    ),
+    pytest.param(
+        "metric_name_validation_scheme: legacy\n"
+        + _JOBS
+        + "    metric_name_escaping_scheme: allow-utf-8\n",
+        "fleetpulse.yml:4: scrape_configs[0].metric_name_escaping_scheme: asks for UTF-8 names",
+        id="a scheme that contradicts the section's",
+    ),
+    pytest.param(
+        _JOBS + "    fallback_scrape_protocol: [a]\n", "['a'] is none of", id="a list for a word"
     ),
     pytest.param(
         _JOBS + "    http_sd_configs: [{url: 'ftp://x'}]\n",
@@ -255,3 +270,105 @@ def test_an_unknown_key_is_told_the_keys_that_are_supported() -> None:
         config_of(_JOBS + "    foo: bar\n")
     assert "static_configs" in str(caught.value)
     assert "kubernetes_sd_configs" not in str(caught.value)
+
+
+def test_config_files_add_their_jobs(tmp_path: Path) -> None:
+    folder = tmp_path / "jobs"
+    folder.mkdir()
+    for name in ("b", "a"):
+        job = f"{{job_name: {name}, tls_config: {{ca_file: ca.pem}}}}"
+        (folder / f"{name}.yml").write_text(f"scrape_configs: [{job}]\n")
+    config = config_of("scrape_config_files: [jobs/*.yml, jobs/a.yml]\n", tmp_path)
+    assert [job.job_name for job in config.scrape_configs] == ["a", "b"]
+    assert config.scrape_configs[0].tls_config.ca_file == folder / "ca.pem"
+    both = config_of(
+        "scrape_config_files: [jobs/a.yml]\nscrape_configs: [{job_name: c}]\n", tmp_path
+    )
+    assert [job.job_name for job in both.scrape_configs] == ["c", "a"]
+
+
+def test_config_files_tell_their_own_faults_all_at_once(tmp_path: Path) -> None:
+    (tmp_path / "1.yml").write_text("scrape_configs:\n  - job_name: a\n    metric_path: /x\n")
+    (tmp_path / "2.yml").write_text("scrape_configs:\n  - job_name: x\n")
+    (tmp_path / "3.yml").write_text("scrape_configs:\n  - job_name: c\n    scrape_timeout: 1m\n")
+    with pytest.raises(ConfigError) as caught:
+        config_of("scrape_config_files: ['?.yml']\nscrape_configs: [{job_name: x}]\n", tmp_path)
+    unknown, doubled, late = caught.value.faults
+    assert unknown.startswith(f"{tmp_path}/1.yml:3: scrape_configs[0].metric_path: no such key")
+    assert doubled.startswith(f"{tmp_path}/2.yml:2: scrape_configs[0].job_name: the job_name 'x'")
+    assert late.startswith(f"{tmp_path}/3.yml:3: scrape_configs[0].scrape_timeout: 1m outlasts")
+
+
+def job_in(section: str, job: str) -> Job:
+    config = config_of(f"{section}scrape_configs: [{{job_name: a, {job}}}]\n")
+    return Job.of(config.scrape_configs[0], config)
+
+
+def test_a_job_takes_the_sections_limits_unless_it_has_its_own() -> None:
+    section = "sample_limit: 10\nlabel_limit: 5\nkeep_dropped_targets: 2\n"
+    limits = job_in(section, "sample_limit: 20, label_limit: 0").limits
+    assert (limits.samples, limits.labels, limits.dropped, limits.targets) == (20, 5, 2, 0)
+
+
+ACCEPTS = [
+    pytest.param(
+        "",
+        "enable_http2: true",
+        "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,"
+        "application/openmetrics-text;version=0.0.1;q=0.5,"
+        "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,"
+        "text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
+        id="as Prometheus does",
+    ),
+    pytest.param(
+        "scrape_protocols: [OpenMetricsText0.0.1]\n",
+        "scrape_protocols: [PrometheusText0.0.4]",
+        "text/plain;version=0.0.4;q=0.6,*/*;q=0.5",
+        id="the job's word counts",
+    ),
+    pytest.param(
+        "scrape_protocols: [PrometheusText1.0.0]\nmetric_name_validation_scheme: legacy\n",
+        "enable_http2: true",
+        "text/plain;version=1.0.0;escaping=underscores;q=0.6,*/*;q=0.5",
+        id="old names are asked for where only they are valid",
+    ),
+    pytest.param(
+        "scrape_protocols: [PrometheusText1.0.0]\nmetric_name_escaping_scheme: dots\n",
+        "metric_name_validation_scheme: utf8",
+        "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.6,*/*;q=0.5",
+        id="a job's own scheme has its own escaping",
+    ),
+]
+
+
+@pytest.mark.parametrize(("section", "job", "accept"), ACCEPTS)
+def test_what_is_asked_for(section: str, job: str, accept: str) -> None:
+    assert job_in(section, job).accept == accept
+
+
+KINDS = [
+    pytest.param("application/openmetrics-text; version=1.0.0", None, True),
+    pytest.param("Application/OpenMetrics-Text", "PrometheusText0.0.4", True),
+    pytest.param("text/plain; version=0.0.4", "OpenMetricsText1.0.0", False),
+    pytest.param("", None, False, id="none"),
+    pytest.param("", "OpenMetricsText1.0.0", True, id="none, with a fallback"),
+    pytest.param("application/json", "PrometheusText1.0.0", False, id="another, with a fallback"),
+]
+
+
+@pytest.mark.parametrize(("kind", "fallback", "expected"), KINDS)
+def test_what_comes(kind: str, fallback: str | None, expected: bool) -> None:
+    assert is_openmetrics(kind, fallback) == expected
+
+
+def test_protobuf_is_refused() -> None:
+    with pytest.raises(ValueError, match="protobuf"):
+        is_openmetrics("application/vnd.google.protobuf; proto=x", "PrometheusText0.0.4")
+
+
+def test_numbers_and_truth_values_are_texts_where_a_text_is_meant() -> None:
+    rule = "{source_labels: [a], separator: 1, regex: true, target_label: b, replacement: 9100}"
+    job = job_in("", f"params: {{n: [5, true]}}, relabel_configs: [{rule}]").config
+    assert job.params == {"n": ("5", "true")}
+    (made,) = job.relabel_configs
+    assert (made.separator, made.regex, made.replacement) == ("1", "true", "9100")
