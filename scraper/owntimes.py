@@ -34,14 +34,17 @@ class Rejected:
 
 @dataclass(slots=True)
 class Settled:
-    """times_ms and values of a page's lines, and what further samples of the same lines to store.
+    """What a page comes to: times_ms and values of its lines, more samples of the same lines.
 
-    A line whose sample is not taken has its newest one again, which changes nothing in the store;
-    if it has none, a staleness marker.
+    times_ms is None where all were taken when the page was scraped.
+
+    A line whose sample is not taken has its newest one again, which changes nothing in the store.
+    If it has none it is left out, in times_ms and values too: absent has the places of these.
     """
 
-    times_ms: "array[int]"
+    times_ms: "array[int] | None"
     values: "array[float]"
+    absent: list[int] = field(default_factory=list)
     more: list[Stamped] = field(default_factory=list)
     rejected: Rejected = field(default_factory=Rejected)
 
@@ -65,8 +68,9 @@ class OwnTimes:
 
         floor: the time of a series' sample in the last page, if it had none of its own there.
         """
-        settled = Settled(array("q"), array("d"))
-        for line, value, own in zip(lines, values, own_times, strict=True):
+        times, kept = array("q"), array("d")
+        settled = Settled(times, kept)
+        for place, (line, value, own) in enumerate(zip(lines, values, own_times, strict=True)):
             time_ms = at_ms if own is None else own
             newest = self._newest.get(line)
             if newest is None and own is not None and (known := floor(line)) is not None:
@@ -75,10 +79,13 @@ class OwnTimes:
                 taken = True  # the usual kind of series, of which nothing is remembered
             else:
                 taken = self._take(line, value, time_ms, at_ms, newest, settled.rejected)
+            if not taken and line not in self._newest:
+                settled.absent.append(place)
+                continue
             if not taken:
-                time_ms, value = self._newest.get(line, (at_ms, STALE_NAN))
-            settled.times_ms.append(time_ms)
-            settled.values.append(value)
+                time_ms, value = self._newest[line]
+            times.append(time_ms)
+            kept.append(value)
         for line, value, own in again:
             newest = self._newest.get(line)
             if self._take(line, value, own, at_ms, newest, settled.rejected):

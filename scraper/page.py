@@ -56,6 +56,9 @@ class TargetPages:
         self._last: Reading | None = None  # the last page that could be read
         self._last_at = 0
         self._own_times = OwnTimes()
+        # Lines of the last page of which no sample has been taken yet, and a layout without such.
+        self._absent: frozenset[Labels] = frozenset()
+        self._thinned: tuple[tuple[Layout, tuple[int, ...]], Layout] | None = None
         # Lines of pages that failed since then: known, though nothing of them is stored.
         self._met: set[Labels] = set()
         self._alive = False  # whether its series have had no staleness marker since
@@ -95,55 +98,74 @@ class TargetPages:
 
     def _succeeded(self, outcome: Outcome, reading: Reading) -> Scrape:
         last, alive = self._last, self._alive
-        same = last is not None and last.shape.layout is reading.shape.layout
-        added = 0 if same else self._count_new(_kept_lines(reading))
+        settled = self._settle(outcome.at_ms, reading)
+        absent = _absent(reading, settled)
+        same = (
+            last is not None
+            and last.shape.layout is reading.shape.layout
+            and absent == self._absent
+        )
+        added = 0 if same else self._count_new(_kept_lines(reading), absent)
         vanished = (
             ()
             if same or last is None or not alive
             else _vanished(last, reading, self._untracked(last))
         )
-        pages, samples, rejected = self._pages(outcome, reading, added)
+        pages = self._pages(outcome, reading, settled, added)
         # What is remembered of a page is its shape; its values would only take memory.
         self._last, self._reader_is_new = replace(reading, values=_NOTHING, again=()), False
-        self._last_at = outcome.at_ms
+        self._last_at, self._absent = outcome.at_ms, absent
         self._alive = self._reported = True
         self._met.clear()
         if vanished:
             pages.append(_stale_page(self.target.labels, vanished, outcome.at_ms))
         known = last is not None and last.comments is reading.comments
-        metadata = None if known else reading.comments.metadata
-        return Scrape(tuple(pages), samples, metadata=metadata, rejected=rejected)
+        return Scrape(
+            tuple(pages),
+            _counted(reading) - settled.rejected.total,
+            metadata=None if known else reading.comments.metadata,
+            rejected=settled.rejected,
+        )
 
     def _pages(
-        self, outcome: Outcome, reading: Reading, added: int
-    ) -> tuple[list[Page], int, Rejected]:
-        """The pages of the samples that are taken, how many those are, and the others."""
-        labels, at_ms, layout = self.target.labels, outcome.at_ms, reading.shape.layout
+        self, outcome: Outcome, reading: Reading, settled: Settled, added: int
+    ) -> list[Page]:
+        labels, at_ms = self.target.labels, outcome.at_ms
         report = self._report_of(outcome, 1.0, reading.scraped, _counted(reading), added)
-        honoured = self.target.job.config.honor_timestamps
-        more: Sequence[Stamped] = ()
-        if honoured and (reading.own_times is not None or reading.again):
-            settled = self._settle(at_ms, reading)
-            values, more, rejected = settled.values, settled.more, settled.rejected
-            times: array[int] | None = settled.times_ms + array("q", [at_ms]) * len(report)
-        else:
-            values, rejected, times = reading.values, Rejected(), None
-        repeated = len(reading.shape.repeated)
-        lost = rejected.total
-        rejected.duplicates += repeated - (len(reading.again) if honoured else 0)
-        pages = [Page(labels, layout, at_ms, values + report, times)]
-        pages.extend(_pages_of(more, labels, at_ms))
-        return pages, len(values) + (len(reading.again) if honoured else 0) - lost, rejected
+        times = settled.times_ms
+        if times is not None:
+            times = times + array("q", [at_ms]) * len(report)
+        layout = self._without(settled.absent, reading.shape.layout)
+        page = Page(labels, layout, at_ms, settled.values + report, times)
+        return [page, *_pages_of(settled.more, labels, at_ms)]
+
+    def _without(self, absent: Sequence[int], layout: Layout) -> Layout:
+        """The layout less some lines. As a rule it is the same ones time and again."""
+        if not absent:
+            return layout
+        key = (layout, tuple(absent))
+        if self._thinned is None or self._thinned[0] != key:
+            places = set(absent)
+            lines = (line for place, line in enumerate(layout.lines) if place not in places)
+            self._thinned = (key, Layout(tuple(lines)))
+        return self._thinned[1]
 
     def _settle(self, at_ms: int, reading: Reading) -> Settled:
+        """Which samples are taken. Where none has a time of its own, all but repeated ones."""
+        repeated = len(reading.shape.repeated)
+        honoured = self.target.job.config.honor_timestamps
+        if not honoured or (reading.own_times is None and not reading.again):
+            return Settled(None, reading.values, rejected=Rejected(duplicates=repeated))
         lines = _kept_lines(reading)
         own_times = reading.own_times or [None] * len(lines)
         before: dict[Labels, int] = {}
-        if self._last is not None and self._last_at:
+        if self._last is not None:
             before = dict.fromkeys(_lines(self._last, untracked=True), self._last_at)
-        return self._own_times.settle(
+        settled = self._own_times.settle(
             at_ms, lines, reading.values, own_times, reading.again, before.get
         )
+        settled.rejected.duplicates += repeated - len(reading.again)
+        return settled
 
     def _report_of(
         self, outcome: Outcome, up: float, scraped: int, kept: int, added: int
@@ -173,9 +195,9 @@ class TargetPages:
         added = self._meet(_kept_lines(reading)[:limit])
         return self._failed(outcome, "limit", error, reading.scraped, counted, added)
 
-    def _count_new(self, lines: Sequence[Labels]) -> int:
-        before = self._met | set(_kept_lines(self._last) if self._last else ())
-        return len(set(lines) - before)
+    def _count_new(self, lines: Sequence[Labels], absent: frozenset[Labels] = frozenset()) -> int:
+        before = set(_kept_lines(self._last) if self._last else ()) - self._absent
+        return len(set(lines) - absent - before - self._met)
 
     def _meet(self, lines: Sequence[Labels]) -> int:
         added = self._count_new(lines)
@@ -219,6 +241,11 @@ def _pages_of(samples: Sequence[Stamped], target: Labels, at_ms: int) -> list[Pa
         pages.append(Page(target, Layout(tuple(now)), at_ms, values, times))
         samples = later
     return pages
+
+
+def _absent(reading: Reading, settled: Settled) -> frozenset[Labels]:
+    lines = reading.shape.layout.lines
+    return frozenset(lines[place] for place in settled.absent)
 
 
 def _counted(reading: Reading) -> int:
