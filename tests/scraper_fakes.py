@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gzip
+import ssl
 import threading
 from array import array
 from collections.abc import Callable, Mapping, Sequence
@@ -32,14 +33,16 @@ class Targets:
     comes before all of them.
     """
 
-    def __init__(self, hosts: Sequence[str] = ("127.0.0.1",)) -> None:
+    def __init__(
+        self, hosts: Sequence[str] = ("127.0.0.1",), tls: ssl.SSLContext | None = None
+    ) -> None:
         self.page = PAGE
         self.content_type = "text/plain; version=0.0.4"
         self.away = ""  # where /away redirects to
         self.served: dict[str, tuple[bytes, str]] = {}  # body and Content-Type by path
         self.requests: list[tuple[str, dict[str, str]]] = []
         self.connections = 0
-        self._hosts = hosts
+        self._hosts, self._tls = hosts, tls
         self._loop = asyncio.new_event_loop()
         self._servers: list[asyncio.Server] = []
         self._clients: set[asyncio.Task[None]] = set()
@@ -67,7 +70,7 @@ class Targets:
 
     async def _open(self) -> None:
         for host in self._hosts:
-            self._servers.append(await asyncio.start_server(self._serve, host, 0))
+            self._servers.append(await asyncio.start_server(self._serve, host, 0, ssl=self._tls))
 
     async def _close(self) -> None:
         for server in self._servers:
@@ -94,7 +97,8 @@ class Targets:
     async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
         path = head[0].split()[1]
-        headers = dict(line.lower().split(": ", 1) for line in head[1:] if line)
+        parts = (line.lower().partition(":") for line in head[1:] if line)
+        headers = {name: value.strip() for name, _, value in parts}
         self.requests.append((path, headers))
         plain = path.partition("?")[0]
         if plain in self.served:
@@ -128,6 +132,43 @@ class Targets:
         await writer.drain()
         writer.close()
         raise ConnectionError
+
+    async def _path_middle(self, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\none 1\n")
+        await asyncio.sleep(3600)
+
+    async def _path_drip(self, writer: asyncio.StreamWriter) -> None:
+        for byte in b"HTTP/1.1 200 OK\r\nX: " + b"x" * 10_000:
+            writer.write(bytes([byte]))
+            await writer.drain()
+            await asyncio.sleep(0.02)
+
+    async def _path_garbage(self, writer: asyncio.StreamWriter) -> None:
+        writer.write(bytes(range(256)) * 10)
+        await writer.drain()
+        raise ConnectionError
+
+    async def _path_binary(self, writer: asyncio.StreamWriter) -> None:
+        _answer(writer, bytes(range(256)) * 100)
+
+    async def _path_line(self, writer: asyncio.StreamWriter) -> None:
+        """A line of 1 GB, as far as anybody reads it."""
+        writer.write(b'HTTP/1.1 200 OK\r\nContent-Length: 1073741824\r\n\r\none{x="')
+        while True:
+            writer.write(b"x" * 10_000)
+            await writer.drain()
+
+    async def _path_headers(self, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\n")
+        while True:
+            writer.write(b"X-More: more\r\n" * 1000)
+            await writer.drain()
+
+    async def _path_chunks(self, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nno length\r\n")
+
+    async def _path_notgzip(self, writer: asyncio.StreamWriter) -> None:
+        _answer(writer, self.page, "Content-Encoding: gzip")
 
     async def _path_zip(self, writer: asyncio.StreamWriter) -> None:
         _answer(writer, gzip.compress(self.page), "Content-Encoding: gzip")
