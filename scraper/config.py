@@ -50,7 +50,7 @@ class ScraperConfig(Defaults, SectionNotYet):
         jobs = read_config_files(
             self.scrape_config_files, own, self.scrape_interval, self.metric_name_validation_scheme
         )
-        return self.model_copy(update={"scrape_configs": jobs, "scrape_config_files": ()})
+        return self.model_copy(update={"scrape_configs": jobs})
 
     def interval_of(self, job: ScrapeJob) -> float:
         return job.scrape_interval or self.scrape_interval

@@ -24,8 +24,10 @@ def test_the_example_is_what_no_file_at_all_means() -> None:
 
 
 def keys(model: BaseModel | Any) -> Iterator[str]:
-    """The names of all fields of a section and of the sections in it."""
-    for name in type(model).model_fields:
+    """The names of all fields of a section and of the sections in it, less those only refused."""
+    for name, field in type(model).model_fields.items():
+        if field.exclude:
+            continue
         yield name
         value = getattr(model, name)
         if isinstance(value, BaseModel):

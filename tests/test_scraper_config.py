@@ -7,9 +7,14 @@ import pytest
 from fleetpulse.errors import ConfigError
 from fleetpulse.yamlconf import load_model
 from scraper.config import ScraperConfig
+from scraper.httpconfig import Authorization, BasicAuth, HttpHeader, TlsConfig
+from scraper.job import ScrapeJob
 from scraper.protocols import is_openmetrics
+from scraper.relabel import RelabelConfig
+from scraper.sdconfig import DnsSdConfig, FileSdConfig, HttpSdConfig, TargetGroup
 from scraper.targets import Job
 from tests.scraper_fakes import config_of
+from tests.support import ROOT
 
 _JOBS = "scrape_configs:\n  - job_name: a\n"
 
@@ -372,3 +377,17 @@ def test_numbers_and_truth_values_are_texts_where_a_text_is_meant() -> None:
     assert job.params == {"n": ("5", "true")}
     (made,) = job.relabel_configs
     assert (made.separator, made.regex, made.replacement) == ("1", "true", "9100")
+
+
+def test_every_key_is_in_the_documentation() -> None:
+    text = (ROOT / "docs" / "scraping.md").read_text()
+    models = (ScraperConfig, ScrapeJob, TlsConfig, BasicAuth, Authorization, HttpHeader)
+    more = (HttpSdConfig, DnsSdConfig, FileSdConfig, TargetGroup, RelabelConfig)
+    keys = {
+        name
+        for model in (*models, *more)
+        for name, field in model.model_fields.items()
+        if not field.exclude
+    }
+    unsaid = {key for key in keys if f"`{key}`" not in text and f"{key}:" not in text}
+    assert unsaid <= {"source_labels", "modulus", "target_label", "scrape_configs"}
