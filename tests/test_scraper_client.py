@@ -1,9 +1,7 @@
 """How requests are made: TLS with inline certificates, headers, proxies, over real sockets."""
 
-import json
 import ssl
 from collections.abc import Mapping
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +12,8 @@ from scraper.fetch import Answer, Fetcher
 from scraper.httpconfig import HttpConfig
 from scraper.proxies import bypasses, proxy_chooser
 from tests.bridge_fakes import make_certificate
-from tests.scraper_fakes import MemoryWriter, Targets, config_of
+from tests.scraper_fakes import Targets
 from tests.support import needs
-from tests.test_scraper_app import _HEAD, running
 
 
 def http(**settings: Any) -> HttpConfig:
@@ -214,34 +211,3 @@ def test_certificates_may_stand_in_the_configuration(tmp_path: Path) -> None:
         assert get(url, http(tls_config={**ours, "server_name": "other"})).reason == "tls"
         unchecked = {**ours, "ca": "", "insecure_skip_verify": True}
         assert get(url, http(tls_config=unchecked)).body == target.page
-
-
-@pytest.mark.integration
-def test_a_reload_misses_no_turn_of_targets_that_stay() -> None:
-    writer = MemoryWriter()
-    with Targets(["127.0.0.1", "127.0.0.2", "127.0.0.3"]) as targets:
-        kept, changed, new = targets.addresses
-
-        def jobs(turn: int) -> str:
-            own = {"job_name": "own", "static_configs": [{"targets": [kept]}]}
-            labels = {"turn": str(turn)}
-            other = {
-                "job_name": "other",
-                "static_configs": [{"targets": [changed, new][: 1 + turn % 2], "labels": labels}],
-                "http_headers": {"X-Turn": {"values": [str(turn)]}},
-            }
-            # The target that stays has new settings, too.
-            return json.dumps([{**own, "sample_limit": 1000 + turn}, other])
-
-        with running(" " + jobs(0), writer, head=_HEAD.rstrip()) as (app, _):
-            for turn in range(1, 9):
-                seen = len(writer.values("up", instance=kept))
-                app.reload(config_of(_HEAD.rstrip() + " " + jobs(turn)))
-                writer.wait_values(seen + 1, "up", instance=kept)
-            writer.wait_values(1, "up", turn="8", instance=changed)
-        samples = writer.samples("up", instance=kept)
-        assert {value for _, value in samples} == {1.0}
-        times = [at_ms for at_ms, _ in samples[1:]]  # after the first, which is out of turn
-        steps = [after - before for before, after in pairwise(times)]
-        assert all(abs(step - 500) <= 200 for step in steps), steps
-        assert targets.requests[-1][0] == "/metrics"

@@ -130,6 +130,14 @@ def test_dropped_and_doubled_targets() -> None:
     assert (job, labels.get("__address__")) == ("node", "gone:1")
 
 
+def test_dropped_targets_are_counted_and_only_some_kept() -> None:
+    drop = {"source_labels": ["__address__"], "regex": "gone.*", "action": "drop"}
+    names = [f"gone-{n}:1" for n in range(5)]
+    found = built(*names, "a:1", relabel_configs=[drop], keep_dropped_targets=2)
+    assert [labels.get("__address__") for _, labels in found.dropped] == names[:2]
+    assert found.dropped_counts == {"node": 5}
+
+
 def test_group_labels_may_set_the_job_but_an_address_is_an_address() -> None:
     labels = discovered_labels(
         job_of(),
