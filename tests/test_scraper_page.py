@@ -1,14 +1,18 @@
 """From a page's body to what is stored: values, report series, staleness, labels, limits."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fleetpulse.matchers import Matcher
 from fleetpulse.model import STALE_NAN, Labels, Page, is_stale
+from fleetpulse.storage.base import Hints
 from scraper.lines import Readers
 from scraper.owntimes import Rejected
 from scraper.page import Outcome, Scrape, TargetPages
 from tests.scraper_fakes import job_of, samples_of, target_of
+from tests.store_fakes import T0, opened
 
 REPORT = {
     "up",
@@ -458,3 +462,22 @@ def test_the_shorter_of_two_conflicting_names_has_the_better_claim() -> None:
         "exported_exported_job": "x",
         "exported_exported_exported_job": "y",
     }
+
+
+def test_what_is_stored_in_place_of_a_sample_not_taken_changes_nothing(tmp_path: Path) -> None:
+    pages, at_ms = pages_of(), T0
+    bodies = [
+        f"a 1 {T0 - 900}\nb 1 {T0 + 10**9}\n",
+        f"a 2 {T0 - 950}\nb 2 {T0 - 800}\n",  # a is out of order, b comes at last
+        f"a 3 {T0 - 900}\nb 3 {T0 - 700}\n",  # a has another value for the same time
+        f"a 4 {T0 - 100}\na 5 {T0 - 50}\n",
+    ]
+    with opened(tmp_path / "store.db") as store:
+        for turn, body in enumerate(bodies):
+            store.write(take(pages, at_ms + turn, body.encode()).pages)
+        found = {
+            one.labels.name: list(zip(one.times_ms - T0, one.values, strict=True))
+            for one in store.select([Matcher("job", "=", "node")], 0, T0 * 2, Hints())
+        }
+    assert found["a"] == [(-900, 1), (-100, 4), (-50, 5)]
+    assert found["b"] == [(-800, 2), (-700, 3)]
