@@ -12,11 +12,22 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 
+from fleetpulse.errors import ExpositionError
 from fleetpulse.model import Labels, Layout, Metadata
 from fleetpulse.openmetrics import OPENMETRICS, TEXT, LineReader, read_value
 
-__all__ = ["Exposition", "PageReader", "Reading", "Shape", "iter_samples", "read_page"]
+__all__ = [
+    "BrokenPageError",
+    "Exposition",
+    "PageReader",
+    "Reading",
+    "Shape",
+    "iter_samples",
+    "read_page",
+]
 
+# Line number, prefix, the line as kept or None, value and own time in ms.
+_Sample = tuple[int, bytes, Labels | None, float, int | None]
 _MAX_KNOWN = 200_000  # prefixes that iter_samples remembers at a time
 _SWEEP_AT = 10_000  # prefixes from which on PageReader looks for those to forget
 
@@ -91,13 +102,21 @@ class Shape:
     """What pages that differ only in their values have in common; shared between targets.
 
     prefixes: the text before each value, in the page's order. layout: the lines that are kept,
-    then the reader's extra lines. picked: which samples of the page the kept lines are.
+    then the reader's extra lines. picked: which samples of the page the kept lines are. repeated:
+    which samples are of a line that the page has had already, or of an extra line.
     """
 
-    __slots__ = ("__weakref__", "layout", "pick", "picked", "prefixes")
+    __slots__ = ("__weakref__", "layout", "pick", "picked", "prefixes", "repeated")
 
-    def __init__(self, prefixes: tuple[bytes, ...], layout: Layout, picked: list[int]) -> None:
+    def __init__(
+        self,
+        prefixes: tuple[bytes, ...],
+        layout: Layout,
+        picked: list[int],
+        repeated: list[int],
+    ) -> None:
         self.prefixes, self.layout, self.picked = prefixes, layout, picked
+        self.repeated = repeated
         self.pick = _picker(picked, len(prefixes))
 
 
@@ -124,6 +143,7 @@ class Reading:
 
     values: 'd', one a kept line, without the extra lines. own_times: per kept line its own
     timestamp in ms or None; None where no line has one. scraped: samples before any was dropped.
+    again: line, value and own timestamp of each further sample of a kept line that has one.
     """
 
     shape: Shape
@@ -131,6 +151,18 @@ class Reading:
     values: "array[float]"
     own_times: Sequence[int | None] | None
     scraped: int
+    again: Sequence[tuple[Labels, float, int]] = ()
+
+
+class BrokenPageError(ExpositionError):
+    """A page that cannot be read to its end.
+
+    scraped: the samples up to there, the one refused by keep included. lines: those kept.
+    """
+
+    def __init__(self, err: ExpositionError, scraped: int, lines: Sequence[Labels]) -> None:
+        super().__init__(err.line, str(err).partition(": ")[2])
+        self.scraped, self.lines = scraped, lines
 
 
 class PageReader:
@@ -147,6 +179,7 @@ class PageReader:
         extra: tuple[Labels, ...] = (),
     ) -> None:
         self._keep, self._extra = keep, extra
+        self._refused = False  # whether keep raised at the last line it was asked about
         self._known: dict[bytes, Labels | None] = {}
         self._prefixes: dict[bytes, bytes] = {}
         self._sweep_at = _SWEEP_AT
@@ -201,9 +234,9 @@ class PageReader:
     def _read_anew(self, body: bytes, openmetrics: bool) -> Reading:
         """Line by line, with memory for prefixes; finds or makes the shape."""
         self._sweep()
-        reader = LineReader(OPENMETRICS if openmetrics else TEXT, self._keep, self._known)
+        reader = LineReader(OPENMETRICS if openmetrics else TEXT, self._ask, self._known)
         lines = _split(body)
-        samples = list(reader.read(lines))
+        samples = self._all(reader.read(lines))
         prefixes = tuple(sample[1] for sample in samples)
         shape = self._shapes.get(prefixes)
         if shape is None:
@@ -218,20 +251,52 @@ class PageReader:
             array("d", [samples[i][3] for i in shape.picked]),
             None if all(time_ms is None for time_ms in times) else times,
             len(samples),
+            self._again(samples, shape),
         )
+
+    def _ask(self, labels: Labels) -> Labels | None:
+        self._refused = True
+        kept = self._keep(labels)
+        self._refused = False
+        return kept
+
+    def _all(self, samples: Iterator[_Sample]) -> list[_Sample]:
+        read: list[_Sample] = []
+        self._refused = False
+        try:
+            read.extend(samples)
+        except ExpositionError as err:
+            lines = [sample[2] for sample in read if sample[2] is not None]
+            raise BrokenPageError(err, len(read) + self._refused, lines) from None
+        return read
+
+    def _again(
+        self, samples: Sequence[_Sample], shape: Shape
+    ) -> Sequence[tuple[Labels, float, int]]:
+        return [
+            (line, value, time_ms)
+            for _, _, line, value, time_ms in (samples[place] for place in shape.repeated)
+            if line is not None and time_ms is not None and line not in self._extra
+        ]
 
     def _new_shape(self, prefixes: tuple[bytes, ...], lines: list[Labels | None]) -> Shape:
         places: dict[Labels, int] = {}
         taken = set(self._extra)
+        repeated = []
         for place, line in enumerate(lines):
-            if line is not None and line not in taken:
-                places.setdefault(line, place)
+            if line is None:
+                continue
+            if line in taken:
+                repeated.append(place)
+            else:
+                taken.add(line)
+                places[line] = place
         ordered = (*places, *self._extra)
         layout = self._layouts.get(ordered) or Layout(ordered)
         self._layouts[ordered] = layout
         # Of equal prefixes only one object lives on, whatever page it came with.
         shared = tuple(self._prefixes.setdefault(prefix, prefix) for prefix in prefixes)
-        shape = Shape(shared, layout, list(places.values()))
+        shape = Shape(shared, layout, list(places.values()), repeated)
         self._shapes[shared] = shape
         return shape
 

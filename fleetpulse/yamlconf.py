@@ -28,7 +28,7 @@ from fleetpulse.values import (
     listen_address,
     size,
 )
-from fleetpulse.yamldoc import Document, in_order, read_text, unknown_key
+from fleetpulse.yamldoc import Document, KeyPath, in_order, read_text, unknown_key
 
 Secret = SecretStr
 
@@ -39,6 +39,14 @@ class Section(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, hide_input_in_errors=True, arbitrary_types_allowed=True
     )
+
+
+class FaultAtError(ValueError):
+    """A validator's fault in something below what it validates: path leads there."""
+
+    def __init__(self, path: KeyPath, message: str) -> None:
+        super().__init__(message)
+        self.path = path
 
 
 def _relative(value: object, info: ValidationInfo) -> Path:
@@ -91,7 +99,9 @@ def load_model(path: Path, model: type[ModelT], *, env: Mapping[str, str] | None
 
 
 def _fault(document: Document, model: type[BaseModel], detail: ErrorDetails) -> str:
-    path = document.known(detail["loc"])
+    error = detail.get("ctx", {}).get("error")
+    below = error.path if isinstance(error, FaultAtError) else ()
+    path = document.known((*detail["loc"], *below))
     kind, message = detail["type"], detail["msg"]
     if kind == "extra_forbidden":
         keys = sorted(_keys_at(model, path[:-1]))

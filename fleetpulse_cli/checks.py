@@ -12,6 +12,10 @@ from fleetpulse_cli.sections import read_root
 
 Check = Callable[[Path], Sequence[str]]
 
+_PROMETHEUS = {
+    "global", "scrape_configs", "scrape_config_files", "rule_files", "alerting", "remote_write",
+}  # fmt: skip
+
 
 def check_files(paths: Sequence[Path]) -> tuple[list[str], list[str]]:
     """(faults, a line for each file without one). What a file is, is told by its content."""
@@ -45,8 +49,8 @@ def _kind(data: Any) -> tuple[str, Check]:
         return "rule file", _check_rules
     if keys & {"route", "receivers", "inhibit_rules"}:
         return "bridge file", _check_bridge
-    if keys & {"scrape_configs", "rule_files", "alerting", "remote_write"}:
-        return "Prometheus configuration", _explain_prometheus
+    if keys & _PROMETHEUS:
+        return _prometheus(keys), _check_prometheus
     return "configuration", _check_config
 
 
@@ -75,11 +79,18 @@ def _check_web(path: Path) -> Sequence[str]:
     return []
 
 
-def _explain_prometheus(path: Path) -> Sequence[str]:
-    return [
-        f"{path}:1: this is Prometheus' own file; put its scrape_configs under `scraper:` "
-        f"and its rule_files under `rules:` of a FleetPulse configuration"
-    ]
+def _prometheus(keys: set[Any]) -> str:
+    from scraper.promfile import NOT_READ
+
+    left = [key for key in NOT_READ if key in keys]
+    return "Prometheus configuration" + (f" ({', '.join(left)} not read)" if left else "")
+
+
+def _check_prometheus(path: Path) -> Sequence[str]:
+    from scraper.promfile import read_prometheus_file
+
+    checks = _target_checks(read_prometheus_file(path).scrape_configs)
+    return [fault for check in checks for fault in _faults(check)]
 
 
 def _check_config(path: Path) -> Sequence[str]:
@@ -88,7 +99,7 @@ def _check_config(path: Path) -> Sequence[str]:
     Each is checked as what it is named for, whatever it looks like.
     """
     root = read_root(path)
-    checks = [*_rule_checks(root, path.parent), *_target_checks(root)]
+    checks = [*_rule_checks(root, path.parent), *_target_checks(root.scraper.scrape_configs)]
     if root.bridge.config_file is not None:
         checks.append(partial(_check_bridge, root.bridge.config_file))
     if root.exporter.web_config_file is not None:
@@ -114,10 +125,10 @@ def _rule_checks(root: Any, base: Path) -> Iterator[Callable[[], Sequence[str]]]
     return (partial(check, pattern) for pattern in root.rules.rule_files)
 
 
-def _target_checks(root: Any) -> Iterator[Callable[[], Sequence[str]]]:
+def _target_checks(jobs: Any) -> Iterator[Callable[[], Sequence[str]]]:
     from scraper.targets import check_target_file
 
-    for job in root.scraper.scrape_configs:
+    for job in jobs:
         check = partial(check_target_file, relabelled=bool(job.relabel_configs))
         for name in (name for discovery in job.file_sd_configs for name in discovery.files):
             yield from (partial(check, Path(found)) for found in sorted(glob(str(name))))

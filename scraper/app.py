@@ -1,4 +1,4 @@
-"""Wires the scraper: files to targets, the loop, the page maker, the buffer, its own server."""
+"""Wires the scraper: discovery to targets, the loop, the page maker, the buffer, its own server."""
 
 import logging
 import threading
@@ -13,21 +13,32 @@ from fleetpulse.values import ListenAddress
 from scraper.buffer import PageBuffer
 from scraper.config import ScraperConfig
 from scraper.discovery import Discovery
+from scraper.dnssd import DnsAsker, resolve
 from scraper.fetch import Fetcher
+from scraper.httpsd import HttpAsker
 from scraper.loop import ScrapeLoop
 from scraper.maker import PageMaker
 from scraper.metrics import BufferMetrics, DiscoveryMetrics, ScrapeMetrics
+from scraper.sdconfig import HttpSdConfig
+from scraper.sources import Asker, SdConfig, Sources
 from scraper.status import targets_wsgi
 from scraper.targets import TargetSet
 
 log = logging.getLogger(__name__)
 
 
+def askers(config: SdConfig) -> list[Asker]:
+    """The questions that a discovery's configuration stands for."""
+    if isinstance(config, HttpSdConfig):
+        return [HttpAsker(config)]
+    return [DnsAsker(config, name, resolve) for name in config.names]
+
+
 class ScraperApp:
     """The scraper as a service. It closes neither the writer nor the registry.
 
     In seconds: tick, between two wake-ups of the loop; look_every, between two looks at the
-    target files; flush_interval, between two writes to the store.
+    target files and discoveries; flush_interval, between two writes to the store.
     """
 
     name = "scraper"
@@ -45,16 +56,16 @@ class ScraperApp:
     ) -> None:
         self._config = config
         self._lock = threading.Lock()  # guards _discovery and _found: reload and look come from two
-        self._discovery = Discovery(config)
+        self._discovery_metrics = DiscoveryMetrics(registry)
+        self._discovery = Discovery(config, Sources(askers, self._discovery_metrics))
         self._found = TargetSet()
         self._discovered = False
-        self._discovery_metrics = DiscoveryMetrics(registry)
         metrics = ScrapeMetrics(registry)
         self._buffer = PageBuffer(writer, BufferMetrics(registry), flush_interval=flush_interval)
         self._maker = PageMaker(self._buffer, metrics)
         self._loop = ScrapeLoop(Fetcher(), self._maker, metrics, tick=tick)
         self._looks = Periodic(
-            "target files", self._look, look_every, first_delay=look_every,
+            "target discovery", self._look, look_every, first_delay=look_every,
             on_error=metrics.errors.inc,
         )  # fmt: skip
         routes = health_routes(registry, self.ready)
@@ -77,6 +88,7 @@ class ScraperApp:
     def stop(self) -> None:
         """From the source to the sink, so that what was scraped is written."""
         self._looks.stop()
+        self._discovery.close()
         self._loop.stop()
         self._maker.stop()
         self._buffer.stop()
@@ -103,10 +115,11 @@ class ScraperApp:
         with self._lock:
             found = self._discovery.look()
             self._discovery_metrics.broken_files.set(self._discovery.broken_files)
+            self._discovery_metrics.broken_sources.set(self._discovery.broken_sources)
             if found is None:
                 return
             self._found, self._discovered = found, True
             self._loop.set_targets(found.active)
-        self._discovery_metrics.dropped.set(len(found.dropped))
+        self._discovery_metrics.dropped.set(sum(found.dropped_counts.values()))
         self._discovery_metrics.faults.set(len(found.faults))
         log.info("%d targets are scraped, %d dropped", len(found.active), len(found.dropped))

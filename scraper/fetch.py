@@ -1,12 +1,12 @@
 """Fetches pages with libcurl's multi interface over epoll: thousands at a time, in one thread.
 
-Only the URL asked for is contacted: no proxies, no other protocols, and a redirect is followed
-to the same scheme, host and port alone. libcurl keeps connections alive between scrapes.
+Only the URL asked for is contacted, through a proxy where one is configured: no other protocols,
+and a redirect is followed to the same scheme, host and port alone. libcurl keeps connections
+alive between scrapes.
 """
 
 import logging
 import select
-import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,31 +15,13 @@ from urllib.parse import urlsplit, urlunsplit
 
 import pycurl
 
-from fleetpulse import __version__
 from fleetpulse.errors import StartError
-from scraper.config import ScrapeJob, TlsConfig
-from scraper.credentials import Credentials, Login
+from scraper.client import Client, Request
 
 log = logging.getLogger(__name__)
 
-# As Prometheus asks: OpenMetrics rather than text, text rather than nothing.
-_ACCEPT = (
-    "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,"
-    "application/openmetrics-text;version=0.0.1;q=0.5,"
-    "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,"
-    "text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
-)
 _MAX_REDIRECTS = 5
-_BUFFER = 128 << 10  # bytes read at a time: most pages come in one piece
-_IDLE_HANDLES = 512  # kept for reuse by each job
 _MAX_HELD = 256 << 20  # bytes of unfinished bodies, of all requests together
-_QUICK_EXIT = 322  # CURLOPT_QUICK_EXIT, for which pycurl has no name
-_TLS = {
-    "TLS10": (pycurl.SSLVERSION_TLSv1_0, pycurl.SSLVERSION_MAX_TLSv1_0),
-    "TLS11": (pycurl.SSLVERSION_TLSv1_1, pycurl.SSLVERSION_MAX_TLSv1_1),
-    "TLS12": (pycurl.SSLVERSION_TLSv1_2, pycurl.SSLVERSION_MAX_TLSv1_2),
-    "TLS13": (pycurl.SSLVERSION_TLSv1_3, pycurl.SSLVERSION_MAX_TLSv1_3),
-}
 # A failure's reason, as it is counted, by libcurl's code.
 _REASONS = {
     pycurl.E_OPERATION_TIMEDOUT: "timeout",
@@ -50,16 +32,9 @@ _REASONS = {
     pycurl.E_SSL_CERTPROBLEM: "tls",
     pycurl.E_SSL_CACERT_BADFILE: "tls",
     pycurl.E_BAD_CONTENT_ENCODING: "encoding",
+    pycurl.E_COULDNT_RESOLVE_PROXY: "proxy",
+    97: "proxy",  # CURLE_PROXY, for which pycurl has no name
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """timeout in seconds, for all of it; body_limit in bytes, unpacked, 0 for none."""
-
-    url: str
-    timeout: float
-    body_limit: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,97 +43,12 @@ class Answer:
 
     duration: float
     body: bytes = b""
-    openmetrics: bool = False
+    content_type: str = ""
     reason: str = ""
     error: str = ""
 
 
 Done = Callable[[Answer], None]
-
-
-class Client:
-    """A job's way of fetching: its handles, with all that is the same for every request set."""
-
-    def __init__(self, job: ScrapeJob, credentials: Credentials | None = None) -> None:
-        self.job = job
-        self.retired = False  # its handles are not to be kept
-        self._credentials = credentials or Credentials(job)
-        self._free: list[Any] = []
-
-    def take(self, request: Request) -> Any:
-        """A handle ready but for the URL. StartError where a secret cannot be read."""
-        login = self._credentials.current()
-        easy = self._free.pop() if self._free else self._new()
-        # Behind a server_name the URL has that name, and the Host header must be told apart.
-        host = urlsplit(request.url).netloc if self.job.tls_config.server_name else ""
-        if easy.settings != (login, request.timeout, host):
-            self._set_headers(easy, login, request.timeout, host)
-        return easy
-
-    def give_back(self, easy: Any, *, keep: bool) -> None:
-        """The handle after its request, or to be closed."""
-        if keep and not self.retired and len(self._free) < _IDLE_HANDLES:
-            self._free.append(easy)
-        else:
-            easy.close()
-
-    def close(self) -> None:
-        self.retired = True
-        while self._free:
-            self._free.pop().close()
-
-    def _new(self) -> Any:
-        job, easy = self.job, pycurl.Curl()
-        easy.settings = None
-        easy.setopt(pycurl.NOSIGNAL, 1)
-        # Else giving up on a name server that does not answer would wait for it, and all with it.
-        easy.setopt(_QUICK_EXIT, 1)
-        easy.setopt(pycurl.BUFFERSIZE, _BUFFER)
-        easy.setopt(pycurl.PROXY, "")
-        easy.setopt(pycurl.NOPROXY, "*")
-        easy.setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
-        easy.setopt(pycurl.FOLLOWLOCATION, 0)
-        easy.setopt(pycurl.NETRC, pycurl.NETRC_IGNORED)
-        easy.setopt(pycurl.USERAGENT, f"FleetPulse/{__version__}")
-        http2 = job.enable_http2 and job.scheme == "https"
-        version = pycurl.CURL_HTTP_VERSION_2TLS if http2 else pycurl.CURL_HTTP_VERSION_1_1
-        easy.setopt(pycurl.HTTP_VERSION, version)
-        if job.enable_compression:
-            easy.setopt(pycurl.ACCEPT_ENCODING, "gzip")
-        _set_tls(easy, job.tls_config)
-        return easy
-
-    def _set_headers(self, easy: Any, login: Login, timeout: float, host: str) -> None:
-        headers = [
-            f"Accept: {_ACCEPT}",
-            f"X-Prometheus-Scrape-Timeout-Seconds: {timeout:g}",
-        ]
-        if host:
-            headers.append(f"Host: {host}")
-        if login.header:
-            headers.append(f"Authorization: {login.header}")
-        easy.setopt(pycurl.HTTPHEADER, [header.encode() for header in headers])
-        if login.user_password:
-            easy.setopt(pycurl.HTTPAUTH, pycurl.HTTPAUTH_BASIC)
-            easy.setopt(pycurl.USERPWD, login.user_password.encode())
-        else:
-            easy.unsetopt(pycurl.USERPWD)
-        easy.settings = (login, timeout, host)
-
-
-def _set_tls(easy: Any, tls: TlsConfig) -> None:
-    # libcurl's own default need not exist on this system; Python's does, or OpenSSL's.
-    authorities = str(tls.ca_file) if tls.ca_file else ssl.get_default_verify_paths().cafile
-    if authorities is not None:
-        easy.setopt(pycurl.CAINFO, authorities)
-    if tls.cert_file is not None:
-        easy.setopt(pycurl.SSLCERT, str(tls.cert_file))
-        easy.setopt(pycurl.SSLKEY, str(tls.key_file))
-    if tls.insecure_skip_verify:
-        easy.setopt(pycurl.SSL_VERIFYPEER, 0)
-        easy.setopt(pycurl.SSL_VERIFYHOST, 0)
-    latest = _TLS[tls.max_version][1] if tls.max_version else 0
-    easy.setopt(pycurl.SSLVERSION, _TLS[tls.min_version][0] | latest)
 
 
 class _Transfer:
@@ -234,7 +124,7 @@ class Fetcher:
         try:
             easy = client.take(request)
             url = request.url
-            if name := client.job.tls_config.server_name:
+            if name := client.http.tls_config.server_name:
                 easy.setopt(pycurl.CONNECT_TO, [f"::{urlsplit(url).netloc}"])
                 url = _named(url, name)
             self._send(easy, transfer, url, request.timeout)
@@ -326,11 +216,10 @@ class Fetcher:
         duration = self._clock() - transfer.began
         if status == 200:
             kind = _text(easy, pycurl.CONTENT_TYPE)
-            openmetrics = kind.lower().startswith("application/openmetrics-text")
-            self._finish(easy, transfer, Answer(duration, transfer.let_go(), openmetrics))
+            self._finish(easy, transfer, Answer(duration, transfer.let_go(), kind))
             return
         location = _text(easy, pycurl.REDIRECT_URL)
-        if location and transfer.client.job.follow_redirects:
+        if location and transfer.client.http.follow_redirects:
             self._redirected(easy, transfer, location, duration)
             return
         error = f"server returned HTTP status {status}"
@@ -341,7 +230,7 @@ class Fetcher:
         transfer.redirects += 1
         error = ""
         if _origin(location) != _origin(_text(easy, pycurl.EFFECTIVE_URL)):
-            error = f"redirect to another host refused: {_without_query(location)}"
+            error = f"redirect to another host refused: {without_query(location)}"
         elif transfer.redirects > _MAX_REDIRECTS:
             error = f"more than {_MAX_REDIRECTS} redirects"
         if error:
@@ -372,7 +261,7 @@ def _named(url: str, name: str) -> str:
     return urlunsplit(parts._replace(netloc=f"{name}:{parts.port or 443}"))
 
 
-def _without_query(url: str) -> str:
+def without_query(url: str) -> str:
     """A URL fit to be shown: what follows ? or is before @ may be a secret."""
     try:
         parts = urlsplit(url)

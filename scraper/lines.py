@@ -9,8 +9,9 @@ from collections.abc import Callable, Hashable
 
 from fleetpulse.exposition import PageReader
 from fleetpulse.model import METRIC_NAME, Labels
+from fleetpulse.values import is_label_name, is_metric_name
 from scraper.relabel import Rule, relabel
-from scraper.targets import Target
+from scraper.targets import Job, Target
 
 # Prometheus' report series; each ends every page of its target.
 REPORT_LINES = tuple(
@@ -23,7 +24,17 @@ REPORT_LINES = tuple(
         "scrape_series_added",
     )
 )
+# What extra_scrape_metrics adds to them.
+EXTRA_REPORT_LINES = tuple(
+    Labels.of({METRIC_NAME: name})
+    for name in ("scrape_timeout_seconds", "scrape_sample_limit", "scrape_body_size_bytes")
+)
 _EXPORTED = "exported_"
+
+
+def report_lines(job: Job) -> tuple[Labels, ...]:
+    return REPORT_LINES + EXTRA_REPORT_LINES if job.extra_metrics else REPORT_LINES
+
 
 Keep = Callable[[Labels], Labels | None]
 
@@ -35,14 +46,15 @@ def keeper(target: Target) -> Keep:
     """
     rules, own = target.job.metric_rules, target.labels
     settle = _as_written if target.job.config.honor_labels else _renamed
-    check = _limits(target)
+    checks = [check for check in (_names(target), _limits(target)) if check is not None]
 
     def keep(line: Labels) -> Labels | None:
         settled: Labels | None = settle(line, own)
         if rules and settled is not None:
             settled = _relabelled(settled, own, rules)
-        if settled is not None and check is not None:
-            check(settled)
+        if settled is not None:
+            for check in checks:
+                check(settled)
         return settled
 
     return keep
@@ -61,15 +73,16 @@ def _renamed(line: Labels, own: Labels) -> Labels:
     taken = {name for name, _ in own}
     if not any(not value or name in taken for name, value in line):
         return line
-    names = taken | {name for name, value in line if value}
-    pairs = []
-    for name, value in line:
-        if name in taken and value:
-            while name in names:
-                name = _EXPORTED + name
-            names.add(name)
-        if value:
-            pairs.append((name, value))
+    pairs = [(name, value) for name, value in line if value and name not in taken]
+    names = taken | {name for name, _ in pairs}
+    # The shorter name first, as in Prometheus: it has the better claim to exported_…
+    conflicts = [(name, value) for name, value in line if value and name in taken]
+    for conflicting, value in sorted(conflicts, key=lambda pair: len(pair[0])):
+        name = conflicting
+        while name in names:
+            name = _EXPORTED + name
+        names.add(name)
+        pairs.append((name, value))
     return Labels.from_pairs(pairs)
 
 
@@ -87,20 +100,31 @@ def _relabelled(line: Labels, own: Labels, rules: tuple[Rule, ...]) -> Labels | 
     return Labels(sorted(pairs.items()))
 
 
+def _names(target: Target) -> Callable[[Labels], None] | None:
+    """Refuses names that only UTF-8 allows, where metric_name_validation_scheme is legacy."""
+    if not target.job.legacy_names:
+        return None
+
+    def check(line: Labels) -> None:
+        for name, value in target.labels.merged(line):
+            if name == METRIC_NAME and not is_metric_name(value):
+                raise ValueError(f"{value[:80]!r} is no metric name before UTF-8")
+            if not is_label_name(name):
+                raise ValueError(f"{name[:80]!r} is no label name before UTF-8")
+
+    return check
+
+
 def _limits(target: Target) -> Callable[[Labels], None] | None:
-    config = target.job.config
-    count, name_length, value_length = (
-        config.label_limit,
-        config.label_name_length_limit,
-        config.label_value_length_limit,
-    )
+    limits = target.job.limits
+    count, name_length, value_length = limits.labels, limits.name_length, limits.value_length
     if not (count or name_length or value_length):
         return None
 
     def check(line: Labels) -> None:
         labels = target.labels.merged(line)
         if count and len(labels) > count:
-            raise ValueError(f"{len(labels)} labels, label_limit is {count}: {line}")
+            raise ValueError(f"{len(labels)} labels, label_limit is {count}: {str(line)[:200]}")
         for name, value in labels:
             if name_length and len(name.encode()) > name_length:
                 raise ValueError(f"label_name_length_limit is {name_length}: {name[:80]}")
@@ -122,21 +146,26 @@ class Readers:
         key = _sharing_key(target)
         reader = self._readers.get(key)
         if reader is None:
-            reader = PageReader(keeper(target), REPORT_LINES)
+            reader = PageReader(keeper(target), report_lines(target.job))
             self._readers[key] = reader
         return reader
 
 
 def _sharing_key(target: Target) -> Hashable:
     """Equal for targets whose keepers give the same answer to every line."""
-    config = target.job.config
+    job = target.job
     names = frozenset(name for name, _ in target.labels)
-    limits = (
-        config.label_limit,
-        config.label_name_length_limit,
-        config.label_value_length_limit,
+    limits = job.limits
+    lengths = (limits.labels, limits.name_length, limits.value_length)
+    common = (
+        job.config.honor_labels,
+        names,
+        job.config.metric_relabel_configs,
+        lengths,
+        job.legacy_names,
+        job.extra_metrics,
     )
-    common = (config.honor_labels, names, config.metric_relabel_configs, limits)
-    if any(limits) or any(rule.touches(names) for rule in target.job.metric_rules):
+    touched = any(rule.touches(names) for rule in job.metric_rules)
+    if any(lengths) or job.legacy_names or touched:
         return (*common, target.labels)
     return common

@@ -5,14 +5,17 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from fleetpulse.service import STOP_DEADLINE
-from scraper.fetch import Answer, Client, Fetcher, Request
+from scraper.client import Client, Request
+from scraper.fetch import Answer, Fetcher
 from scraper.maker import PageMaker, Scraped
 from scraper.metrics import ScrapeMetrics
 from scraper.page import Outcome
+from scraper.protocols import is_openmetrics
 from scraper.schedule import Schedule
-from scraper.targets import Target
+from scraper.targets import Job, Target
 
 log = logging.getLogger(__name__)
 
@@ -111,7 +114,8 @@ class ScrapeLoop:
         if target.refusal:
             self._note(scraped, at_ms, Answer(0.0, reason="limit", error=target.refusal))
             return
-        request = Request(target.url, target.timeout, target.job.body_limit)
+        limit = f"X-Prometheus-Scrape-Timeout-Seconds: {target.timeout:g}"
+        request = Request(target.url, target.timeout, target.job.limits.body, (limit,))
         client = self._clients[target.job.name]
         try:
             self._fetcher.start(client, request, lambda answer: self._note(scraped, at_ms, answer))
@@ -122,10 +126,7 @@ class ScrapeLoop:
     def _note(self, scraped: Scraped, at_ms: int, answer: Answer) -> None:
         if scraped.ended:  # its series have their staleness markers already
             return
-        outcome = Outcome(
-            at_ms, answer.duration, answer.body, answer.openmetrics, answer.reason, answer.error
-        )
-        self._done.append((scraped, outcome))
+        self._done.append((scraped, _outcome(at_ms, answer, scraped.target.job)))
 
     def _apply(self, targets: Sequence[Target]) -> None:
         now = self._now()
@@ -158,11 +159,27 @@ class ScrapeLoop:
                 self._maker.end(scraped, round(now * 1000))
 
     def _renew_clients(self, targets: Sequence[Target]) -> None:
-        jobs = {target.job.name: target.job.config for target in targets}
+        jobs = {target.job.name: target.job for target in targets}
         for name, client in list(self._clients.items()):
-            if jobs.get(name) != client.job:
+            if name not in jobs or not client.same(**_way(jobs[name])):
                 client.close()
                 del self._clients[name]
         for name, job in jobs.items():
             if name not in self._clients:
-                self._clients[name] = Client(job)
+                self._clients[name] = Client(whose=f"job {name}", **_way(job))
+
+
+def _way(job: Job) -> dict[str, Any]:
+    """How a job's requests are made, whatever else of the job changes."""
+    config = job.config
+    return {"http": config, "accept": job.accept, "compressed": config.enable_compression}
+
+
+def _outcome(at_ms: int, answer: Answer, job: Job) -> Outcome:
+    if answer.reason:
+        return Outcome(at_ms, answer.duration, reason=answer.reason, error=answer.error)
+    try:
+        kind = is_openmetrics(answer.content_type, job.config.fallback_scrape_protocol)
+    except ValueError as err:
+        return Outcome(at_ms, answer.duration, reason="format", error=str(err))
+    return Outcome(at_ms, answer.duration, answer.body, kind)

@@ -11,11 +11,17 @@ from fleetpulse.service import STOP_DEADLINE
 from scraper.buffer import PageBuffer
 from scraper.lines import Readers
 from scraper.metrics import ScrapeMetrics
+from scraper.owntimes import Rejected
 from scraper.page import Outcome, Scrape, TargetPages
 from scraper.targets import Target
 
 log = logging.getLogger(__name__)
 
+_REJECTED = {
+    "out_of_bounds": "their timestamps are too far ahead, or negative",
+    "out_of_order": "they are older than the newest of their series",
+    "duplicates": "their series have other values for the same time",
+}
 _DIGITS = re.compile(r"\d+")
 
 
@@ -27,7 +33,7 @@ class Health:
     error: str = ""
     at: float = 0.0  # Unix seconds; 0: never
     duration: float = 0.0
-    stray: int = 0  # samples not taken, as their timestamps cannot be
+    rejected: frozenset[str] = frozenset()  # why samples of the last page were not taken
 
 
 @dataclass(slots=True, eq=False)
@@ -131,21 +137,27 @@ class PageMaker:
         metrics.samples.inc(scrape.samples)
         if scrape.reason:
             metrics.failures.labels(scrape.reason).inc()
-        if scrape.stray:
-            metrics.stray.inc(scrape.stray)
-        if scrape.stray and not health.stray:
-            log.warning(
-                "%s: %d samples not taken: their timestamps are too far ahead, or negative",
-                scraped.target.url,
-                scrape.stray,
-            )
+        self._note_rejected(scraped, scrape.rejected)
         if scrape.error and _kind(scrape.error) != _kind(health.error):
             log.warning("scrape of %s failed: %s", scraped.target.url, scrape.error)
         elif not scrape.error and health.error:
             log.info("scrape of %s works again", scraped.target.url)
-        health.error, health.stray = scrape.error, scrape.stray
+        health.error = scrape.error
         health.state = "down" if scrape.reason else "up"
         health.at, health.duration = outcome.at_ms / 1000, outcome.duration
+
+    def _note_rejected(self, scraped: Scraped, rejected: Rejected) -> None:
+        """Counts what was not taken; says so when it begins, and not with every page."""
+        reasons = set()
+        for reason, text in _REJECTED.items():
+            count = getattr(rejected, reason)
+            if not count:
+                continue
+            reasons.add(reason)
+            getattr(self._metrics, reason).inc(count)
+            if reason not in scraped.health.rejected:
+                log.warning("%s: %d samples not taken: %s", scraped.target.url, count, text)
+        scraped.health.rejected = frozenset(reasons)
 
 
 def _kind(error: str) -> str:

@@ -36,9 +36,19 @@ class ScrapeMetrics:
             registry=registry,
         )
         self.samples = Counter(_PREFIX + "samples", "Samples scraped and kept.", registry=registry)
-        self.stray = Counter(
+        self.out_of_bounds = Counter(
             _PREFIX + "samples_out_of_bounds",
             "Samples not taken: their own timestamps are 10 minutes ahead, or negative.",
+            registry=registry,
+        )
+        self.out_of_order = Counter(
+            _PREFIX + "samples_out_of_order",
+            "Samples not taken: their own timestamps are older than the newest of their series.",
+            registry=registry,
+        )
+        self.duplicates = Counter(
+            _PREFIX + "samples_duplicate",
+            "Samples not taken: their series have another value for the same time.",
             registry=registry,
         )
         self.active = Gauge(_PREFIX + "active_scrapes", "Scrapes under way now.", registry=registry)
@@ -59,6 +69,23 @@ class DiscoveryMetrics:
         self.broken_files = Gauge(
             _PREFIX + "target_files_broken",
             "Target files that cannot be read now; their last targets are kept.",
+            registry=registry,
+        )
+        self.lookups = Counter(
+            _PREFIX + "discovery_lookups",
+            "Questions asked to find targets, over HTTP or of the DNS.",
+            ["mechanism"],
+            registry=registry,
+        )
+        self.failures = Counter(
+            _PREFIX + "discovery_failures",
+            "Questions that got no answer; the last targets are kept.",
+            ["mechanism"],
+            registry=registry,
+        )
+        self.broken_sources = Gauge(
+            _PREFIX + "discovery_broken",
+            "HTTP and DNS discoveries whose last question got no answer.",
             registry=registry,
         )
         self.dropped = Gauge(

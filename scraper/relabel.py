@@ -1,14 +1,15 @@
 """Relabelling, as Prometheus does it (model/relabel): rules that keep, drop or rewrite labels."""
 
 import hashlib
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from fleetpulse.regex import Match, Pattern, compile_pattern, expand
+from fleetpulse.values import is_label_name
 from fleetpulse.yamlconf import Section
+from scraper.sdconfig import Text
 
 Action = Literal[
     "replace", "keep", "drop", "keepequal", "dropequal", "hashmod",
@@ -17,7 +18,7 @@ Action = Literal[
 _WITH_TARGET = {"replace", "hashmod", "lowercase", "uppercase", "keepequal", "dropequal"}
 _ONLY_REGEX = {"labeldrop", "labelkeep"}
 _ONLY_EQUAL = {"keepequal", "dropequal"}
-_TEMPLATE_NAME = re.compile(r"(?:[a-zA-Z_]|\$(?:\{\w+\}|\w+))(?:\w|\$(?:\{\w+\}|\w+))*", re.ASCII)
+_ONLY_CASE = {"lowercase", "uppercase"}
 
 
 def _lower(value: object) -> object:
@@ -28,19 +29,17 @@ class RelabelConfig(Section):
     """One rule. Its defaults are Prometheus'."""
 
     source_labels: tuple[str, ...] = ()
-    separator: str = ";"
-    regex: str = "(.*)"
+    separator: Text = ";"
+    regex: Text = "(.*)"
     modulus: int = Field(0, ge=0, lt=1 << 64)
     target_label: str = ""
-    replacement: str = "$1"
+    replacement: Text = "$1"
     action: Annotated[Action, BeforeValidator(_lower)] = "replace"
 
     @field_validator("regex", mode="before")
     @classmethod
-    def _as_text(cls, value: object) -> object:
-        """YAML reads `regex: 9100` as a number; the person meant its text."""
-        plain_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        return str(value) if plain_number else value
+    def _none_is_empty(cls, value: object) -> object:
+        return "" if value is None else value
 
     @field_validator("regex")
     @classmethod
@@ -55,14 +54,21 @@ class RelabelConfig(Section):
             raise ValueError("hashmod needs a modulus above zero")
         if action in _WITH_TARGET and not self.target_label:
             raise ValueError(f"{action} needs a target_label")
-        if action == "labelmap" and not _TEMPLATE_NAME.fullmatch(self.replacement):
+        if action == "labelmap" and not self.replacement:
             raise ValueError("the replacement of labelmap must make a label name, as in `$1`")
+        if action in _ONLY_CASE and self.replacement != "$1":
+            raise ValueError(f"{action} takes no replacement")
         allowed = (
             {"regex"} if action in _ONLY_REGEX
             else {"source_labels", "target_label"} if action in _ONLY_EQUAL
             else set(type(self).model_fields)
         )  # fmt: skip
-        extra = sorted(self.model_fields_set - allowed - {"action"})
+        fields = type(self).model_fields
+        extra = [
+            name
+            for name in sorted(self.model_fields_set - allowed - {"action"})
+            if getattr(self, name) != fields[name].default  # said, but not otherwise
+        ]
         if extra:
             raise ValueError(f"{action} takes only {', '.join(sorted(allowed))}, not {extra[0]}")
         return self
@@ -71,8 +77,10 @@ class RelabelConfig(Section):
 class Rule:
     """A rule made ready to be applied often."""
 
-    def __init__(self, config: RelabelConfig) -> None:
+    def __init__(self, config: RelabelConfig, *, legacy: bool = False) -> None:
+        """legacy: labels have the names that they had before UTF-8, or none."""
         self.config = config
+        self._is_name: Callable[[str], bool] = is_label_name if legacy else bool
         self.pattern: Pattern = compile_pattern(config.regex)
 
     def apply(self, labels: dict[str, str]) -> bool:
@@ -96,9 +104,9 @@ class Rule:
                 number = int.from_bytes(digest[8:], "big") % config.modulus
                 labels[config.target_label] = str(number)
             case "lowercase":
-                _set(labels, config.target_label, value.lower())
+                _set(labels, config.target_label, _map(value, str.lower))
             case "uppercase":
-                _set(labels, config.target_label, value.upper())
+                _set(labels, config.target_label, _map(value, str.upper))
             case "labelmap":
                 self._map_names(labels)
             case "labeldrop":
@@ -114,7 +122,7 @@ class Rule:
         if found is None:
             return
         target = expand(found, self.config.target_label)
-        if target:
+        if self._is_name(target):
             _set(labels, target, expand(found, self.config.replacement))
 
     def _map_names(self, labels: dict[str, str]) -> None:
@@ -149,8 +157,19 @@ def _set(labels: dict[str, str], name: str, value: str) -> None:
         labels.pop(name, None)
 
 
-def compile_rules(configs: Sequence[RelabelConfig]) -> tuple[Rule, ...]:
-    return tuple(Rule(config) for config in configs)
+_LOWER = {"İ": "i"}  # what str.lower makes two characters of
+
+
+def _map(value: str, change: Callable[[str], str]) -> str:
+    """Character by character, as Go does it: none becomes two, and none looks at its neighbour."""
+    if value.isascii():
+        return change(value)
+    changed = ((character, change(character)) for character in value)
+    return "".join(new if len(new) == 1 else _LOWER.get(old, old) for old, new in changed)
+
+
+def compile_rules(configs: Sequence[RelabelConfig], *, legacy: bool = False) -> tuple[Rule, ...]:
+    return tuple(Rule(config, legacy=legacy) for config in configs)
 
 
 def relabel(labels: dict[str, str], rules: Sequence[Rule]) -> bool:

@@ -1,7 +1,6 @@
 """GET /api/v1/targets, in Prometheus' shape: which targets there are and how they are."""
 
 import json
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -30,7 +29,7 @@ def targets_wsgi(
         data = {
             "activeTargets": _active(active(), pool) if state in ("any", "active") else [],
             "droppedTargets": _dropped(found(), pool) if state in ("any", "dropped") else [],
-            "droppedTargetCounts": Counter(job for job, _ in found().dropped),
+            "droppedTargetCounts": dict(found().dropped_counts),
         }
         body = json.dumps({"status": "success", "data": data}).encode()
         headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]

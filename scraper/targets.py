@@ -4,6 +4,7 @@ The labels that relabelling sees, and what becomes of them, are Prometheus' (scr
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,10 +17,40 @@ from fleetpulse.errors import ConfigError
 from fleetpulse.model import Labels
 from fleetpulse.values import format_duration, parse_duration
 from fleetpulse.yamldoc import Document, read_text
-from scraper.config import ScrapeJob, ScraperConfig, TargetGroup, address_faults, check_address
+from scraper.config import ScraperConfig
+from scraper.job import Defaults, ScrapeJob
+from scraper.protocols import DEFAULT_PROTOCOLS, accept_header
 from scraper.relabel import Rule, compile_rules, relabel
+from scraper.sdconfig import TargetGroup, address_faults, check_address
 
 _PARAM = "__param_"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a job allows, 0 for anything: bytes of a body, samples of a page, targets of the job,
+    labels of a series, bytes of a label's name and value, dropped targets that are remembered.
+    """
+
+    body: int = 0
+    samples: int = 0
+    targets: int = 0
+    labels: int = 0
+    name_length: int = 0
+    value_length: int = 0
+    dropped: int = 0
+
+    @classmethod
+    def of(cls, config: ScrapeJob, section: ScraperConfig) -> "Limits":
+        return cls(
+            section.body_limit_of(config),
+            config.sample_limit or section.sample_limit,
+            config.target_limit or section.target_limit,
+            config.label_limit or section.label_limit,
+            config.label_name_length_limit or section.label_name_length_limit,
+            config.label_value_length_limit or section.label_value_length_limit,
+            config.keep_dropped_targets or section.keep_dropped_targets,
+        )
 
 
 @dataclass(frozen=True)
@@ -29,24 +60,43 @@ class Job:
     config: ScrapeJob
     interval: float
     timeout: float
-    body_limit: int
+    limits: Limits
+    accept: str  # the header's value
+    legacy_names: bool  # names of metrics and labels are those of before UTF-8
+    extra_metrics: bool  # three more report series
     rules: tuple[Rule, ...] = field(compare=False)
     metric_rules: tuple[Rule, ...] = field(compare=False)
 
     @classmethod
     def of(cls, config: ScrapeJob, section: ScraperConfig) -> "Job":
+        scheme = config.metric_name_validation_scheme or section.metric_name_validation_scheme
+        extra = config.extra_scrape_metrics
+        protocols = config.scrape_protocols or section.scrape_protocols or DEFAULT_PROTOCOLS
+        legacy = scheme == "legacy"
         return cls(
             config,
             section.interval_of(config),
             section.timeout_of(config),
-            section.body_limit_of(config),
-            compile_rules(config.relabel_configs),
-            compile_rules(config.metric_relabel_configs),
+            Limits.of(config, section),
+            accept_header(protocols, _escaping(config, section)),
+            legacy,
+            bool(section.extra_scrape_metrics if extra is None else extra),
+            compile_rules(config.relabel_configs, legacy=legacy),
+            compile_rules(config.metric_relabel_configs, legacy=legacy),
         )
 
     @property
     def name(self) -> str:
         return self.config.job_name
+
+
+def _escaping(config: ScrapeJob, section: ScraperConfig) -> str:
+    """How a target is asked to write names; a job's own validation scheme has its own default."""
+    deciding: Defaults = config
+    if not (config.metric_name_escaping_scheme or config.metric_name_validation_scheme):
+        deciding = section
+    default = "underscores" if deciding.metric_name_validation_scheme == "legacy" else "allow-utf-8"
+    return deciding.metric_name_escaping_scheme or default
 
 
 @dataclass(frozen=True)
@@ -81,12 +131,14 @@ class Target:
 class TargetSet:
     """What is to be scraped now.
 
-    dropped: job and discovered labels of the targets that rules dropped. faults: of those that
-    cannot be.
+    dropped: job and discovered labels of the targets that rules dropped, at most
+    keep_dropped_targets a job. dropped_counts: all of them, by job. faults: of those that cannot
+    be.
     """
 
     active: tuple[Target, ...] = ()
     dropped: tuple[tuple[str, Labels], ...] = ()
+    dropped_counts: Mapping[str, int] = field(default_factory=dict)
     faults: tuple[str, ...] = ()
 
 
@@ -99,6 +151,7 @@ def build_targets(
     """
     active: dict[tuple[str, Labels, str], Target] = {}
     dropped: list[tuple[str, Labels]] = []
+    counts: Counter[str] = Counter()
     faults: list[str] = []
     for job in jobs:
         found: dict[tuple[str, Labels, str], Target] = {}
@@ -110,17 +163,19 @@ def build_targets(
                 except ValueError as err:
                     faults.append(f"job {job.name}, target {address}: {err}")
                     continue
-                if target is None:
-                    dropped.append((job.name, before))
-                else:
+                if target is not None:
                     found.setdefault(target.key, target)
+                    continue
+                counts[job.name] += 1
+                if not job.limits.dropped or counts[job.name] <= job.limits.dropped:
+                    dropped.append((job.name, before))
         active.update((t.key, t) for t in _limited(job, list(found.values())))
-    return TargetSet(tuple(active.values()), tuple(dropped), tuple(faults))
+    return TargetSet(tuple(active.values()), tuple(dropped), counts, tuple(faults))
 
 
 def _limited(job: Job, targets: list[Target]) -> list[Target]:
     """As in Prometheus, one target too many fails all of the job."""
-    limit = job.config.target_limit
+    limit = job.limits.targets
     if not limit or len(targets) <= limit:
         return targets
     reason = f"target_limit exceeded: {len(targets)} targets, at most {limit} are allowed"

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gzip
+import ssl
 import threading
 from array import array
 from collections.abc import Callable, Mapping, Sequence
@@ -10,8 +11,13 @@ from typing import Any, Self
 
 from fleetpulse.errors import StorageError
 from fleetpulse.model import Labels, Metadata, Page, is_stale
+from fleetpulse.telemetry import new_registry
 from fleetpulse.yamlconf import parse_model
-from scraper.config import ScrapeJob, ScraperConfig, TargetGroup
+from scraper.config import ScraperConfig
+from scraper.job import ScrapeJob
+from scraper.metrics import DiscoveryMetrics
+from scraper.sdconfig import TargetGroup
+from scraper.sources import Sources
 from scraper.targets import Job, Target, discovered_labels, make_target
 from tests.support import wait_for
 
@@ -23,16 +29,20 @@ class Targets:
     """HTTP servers in one thread, on one or many loopback addresses; the path says how they behave.
 
     /metrics gives page, which a test may replace; /hang, /endless, /bomb, /half, /status,
-    /kind and /away, /same, /loop, /odd (redirects) are what their names say.
+    /kind and /away, /same, /loop, /odd (redirects) are what their names say. What is in served
+    comes before all of them.
     """
 
-    def __init__(self, hosts: Sequence[str] = ("127.0.0.1",)) -> None:
+    def __init__(
+        self, hosts: Sequence[str] = ("127.0.0.1",), tls: ssl.SSLContext | None = None
+    ) -> None:
         self.page = PAGE
         self.content_type = "text/plain; version=0.0.4"
         self.away = ""  # where /away redirects to
+        self.served: dict[str, tuple[bytes, str]] = {}  # body and Content-Type by path
         self.requests: list[tuple[str, dict[str, str]]] = []
         self.connections = 0
-        self._hosts = hosts
+        self._hosts, self._tls = hosts, tls
         self._loop = asyncio.new_event_loop()
         self._servers: list[asyncio.Server] = []
         self._clients: set[asyncio.Task[None]] = set()
@@ -60,7 +70,7 @@ class Targets:
 
     async def _open(self) -> None:
         for host in self._hosts:
-            self._servers.append(await asyncio.start_server(self._serve, host, 0))
+            self._servers.append(await asyncio.start_server(self._serve, host, 0, ssl=self._tls))
 
     async def _close(self) -> None:
         for server in self._servers:
@@ -87,12 +97,18 @@ class Targets:
     async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
         path = head[0].split()[1]
-        headers = dict(line.lower().split(": ", 1) for line in head[1:] if line)
+        parts = (line.lower().partition(":") for line in head[1:] if line)
+        headers = {name: value.strip() for name, _, value in parts}
         self.requests.append((path, headers))
-        behave: Callable[[asyncio.StreamWriter], Any] = getattr(
-            self, "_path_" + path.strip("/").partition("?")[0], self._path_metrics
-        )
-        await behave(writer)
+        plain = path.partition("?")[0]
+        if plain in self.served:
+            body, kind = self.served[plain]
+            _answer(writer, body, *([f"Content-Type: {kind}"] if kind else []))
+        else:
+            behave: Callable[[asyncio.StreamWriter], Any] = getattr(
+                self, "_path_" + plain.strip("/"), self._path_metrics
+            )
+            await behave(writer)
         await writer.drain()
         return True
 
@@ -116,6 +132,43 @@ class Targets:
         await writer.drain()
         writer.close()
         raise ConnectionError
+
+    async def _path_middle(self, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\none 1\n")
+        await asyncio.sleep(3600)
+
+    async def _path_drip(self, writer: asyncio.StreamWriter) -> None:
+        for byte in b"HTTP/1.1 200 OK\r\nX: " + b"x" * 10_000:
+            writer.write(bytes([byte]))
+            await writer.drain()
+            await asyncio.sleep(0.02)
+
+    async def _path_garbage(self, writer: asyncio.StreamWriter) -> None:
+        writer.write(bytes(range(256)) * 10)
+        await writer.drain()
+        raise ConnectionError
+
+    async def _path_binary(self, writer: asyncio.StreamWriter) -> None:
+        _answer(writer, bytes(range(256)) * 100)
+
+    async def _path_line(self, writer: asyncio.StreamWriter) -> None:
+        """A line of 1 GB, as far as anybody reads it."""
+        writer.write(b'HTTP/1.1 200 OK\r\nContent-Length: 1073741824\r\n\r\none{x="')
+        while True:
+            writer.write(b"x" * 10_000)
+            await writer.drain()
+
+    async def _path_headers(self, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\n")
+        while True:
+            writer.write(b"X-More: more\r\n" * 1000)
+            await writer.drain()
+
+    async def _path_chunks(self, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nno length\r\n")
+
+    async def _path_notgzip(self, writer: asyncio.StreamWriter) -> None:
+        _answer(writer, self.page, "Content-Encoding: gzip")
 
     async def _path_zip(self, writer: asyncio.StreamWriter) -> None:
         _answer(writer, gzip.compress(self.page), "Content-Encoding: gzip")
@@ -209,6 +262,10 @@ def config_of(text: str, base: Any = None) -> ScraperConfig:
     from pathlib import Path
 
     return parse_model(text, ScraperConfig, file="fleetpulse.yml", base=base or Path())
+
+
+def no_sources() -> Sources:
+    return Sources(lambda config: [], DiscoveryMetrics(new_registry()))
 
 
 def job_of(**settings: Any) -> Job:

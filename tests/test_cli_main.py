@@ -51,7 +51,19 @@ FILES = [
         "route: {receiver: a}\nreceivers: [{name: a}]\n", 0, "bridge file, no fault", id="bridge"
     ),
     pytest.param("route: {receiver: b}\nreceivers: [{name: a}]\n", 1, "f.yml:", id="bad route"),
-    pytest.param("scrape_configs: []\n", 1, "this is Prometheus' own file", id="prometheus.yml"),
+    pytest.param(
+        "global: {scrape_interval: 15s, external_labels: {a: b}}\nrule_files: [r.yml]\n"
+        "scrape_configs: [{job_name: a, scrape_timeout: 12s, static_configs: [{targets: [a]}]}]\n",
+        0,
+        "Prometheus configuration (rule_files not read), no fault found",
+        id="prometheus.yml",
+    ),
+    pytest.param(
+        "scrape_configs:\n  - job_name: a\n    kubernetes_sd_configs: []\n",
+        1,
+        "f.yml:3: scrape_configs[0].kubernetes_sd_configs: not supported yet",
+        id="prometheus.yml with what there is not",
+    ),
 ]
 
 

@@ -27,9 +27,10 @@ def test_the_example_is_what_no_file_at_all_means() -> None:
 
 
 def keys(section: BaseModel | Any) -> Iterator[str]:
-    """The names of all keys of a section and of the sections in it."""
+    """The names of all keys of a section and of the sections in it, less those only refused."""
     if isinstance(section, BaseModel):
-        names = list(type(section).model_fields)
+        fields = type(section).model_fields.items()
+        names = [name for name, field in fields if not field.exclude]
     else:
         names = [field.name for field in dataclasses.fields(section)]
     for name in names:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -329,3 +330,33 @@ def test_target_limit_fails_all_of_the_job_without_contact() -> None:
             assert writer.wait_values(1, "up", instance=one)[0] == 0
             assert "target_limit" in shown(app)["activeTargets"][0]["lastError"]
         assert not targets.requests
+
+
+def test_a_reload_misses_no_turn_of_targets_that_stay() -> None:
+    writer = MemoryWriter()
+    with Targets(["127.0.0.1", "127.0.0.2", "127.0.0.3"]) as targets:
+        kept, changed, new = targets.addresses
+
+        def jobs(turn: int) -> str:
+            own = {"job_name": "own", "static_configs": [{"targets": [kept]}]}
+            labels = {"turn": str(turn)}
+            other = {
+                "job_name": "other",
+                "static_configs": [{"targets": [changed, new][: 1 + turn % 2], "labels": labels}],
+                "http_headers": {"X-Turn": {"values": [str(turn)]}},
+            }
+            # The target that stays has new settings, too.
+            return json.dumps([{**own, "sample_limit": 1000 + turn}, other])
+
+        with running(" " + jobs(0), writer, head=_HEAD.rstrip()) as (app, _):
+            for turn in range(1, 9):
+                seen = len(writer.values("up", instance=kept))
+                app.reload(config_of(_HEAD.rstrip() + " " + jobs(turn)))
+                writer.wait_values(seen + 1, "up", instance=kept)
+            writer.wait_values(1, "up", turn="8", instance=changed)
+        samples = writer.samples("up", instance=kept)
+        assert {value for _, value in samples} == {1.0}
+        times = [at_ms for at_ms, _ in samples[1:]]  # after the first, which is out of turn
+        steps = [after - before for before, after in pairwise(times)]
+        assert all(abs(step - 500) <= 200 for step in steps), steps
+        assert targets.requests[-1][0] == "/metrics"

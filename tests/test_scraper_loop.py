@@ -4,7 +4,8 @@ from typing import cast
 
 from fleetpulse.telemetry import new_registry
 from scraper.buffer import PageBuffer
-from scraper.fetch import Answer, Client, Done, Fetcher, Request
+from scraper.client import Client, Request
+from scraper.fetch import Answer, Done, Fetcher
 from scraper.loop import ScrapeLoop
 from scraper.maker import PageMaker
 from scraper.metrics import BufferMetrics, ScrapeMetrics

@@ -1,13 +1,18 @@
 """From a page's body to what is stored: values, report series, staleness, labels, limits."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fleetpulse.matchers import Matcher
 from fleetpulse.model import STALE_NAN, Labels, Page, is_stale
+from fleetpulse.storage.base import Hints
 from scraper.lines import Readers
+from scraper.owntimes import Rejected
 from scraper.page import Outcome, Scrape, TargetPages
 from tests.scraper_fakes import job_of, samples_of, target_of
+from tests.store_fakes import T0, opened
 
 REPORT = {
     "up",
@@ -105,7 +110,13 @@ def test_a_failure_tells_its_reason_and_report() -> None:
     assert (scrape.reason, scrape.samples) == ("page", 0)
     assert scrape.error.startswith("the page cannot be read: line 2: ")
     report = {name: value for name, value in shown(scrape.pages).items() if name in REPORT}
-    assert report == dict.fromkeys(REPORT, 0.0) | {"scrape_duration_seconds": 0.25}
+    assert report == {
+        "up": 0,
+        "scrape_duration_seconds": 0.25,
+        "scrape_samples_scraped": 1,  # as far as the page could be read
+        "scrape_samples_post_metric_relabeling": 1,
+        "scrape_series_added": 0,
+    }
 
 
 def test_series_added_counts_what_is_new() -> None:
@@ -156,12 +167,84 @@ def test_what_is_far_in_the_future_is_no_sample() -> None:
     scrape = take(pages_of(), 9000, f"a 1 {edge}\nb 2 {edge + 1}\nc 3 {2**63 - 1}\nd 4\n".encode())
     (page,) = scrape.pages
     assert page.times_ms is not None
-    assert list(page.times_ms[:4]) == [edge, 9000, 9000, 9000]
-    assert own(scrape.pages) == {"a": 1, "b": None, "c": None, "d": 4}
-    assert (scrape.samples, scrape.stray) == (2, 2)
+    assert list(page.times_ms[:2]) == [edge, 9000]
+    assert own(scrape.pages) == {"a": 1, "d": 4}
+    assert shown(scrape.pages)["scrape_series_added"] == 2
+    assert (scrape.samples, scrape.rejected.out_of_bounds) == (2, 2)
     old = Outcome(9000, 0.1, b"a 1 -1e15\n# EOF\n", openmetrics=True)
-    assert pages_of().take(old).stray == 1
-    assert not take(pages_of(honor_timestamps=False), 9000, f"a 1 {2**62}\n".encode()).stray
+    assert pages_of().take(old).rejected.out_of_bounds == 1
+    unhonoured = take(pages_of(honor_timestamps=False), 9000, f"a 1 {2**62}\n".encode())
+    assert unhonoured.rejected.total == 0
+
+
+def stamped(pages: TargetPages, at_ms: int, body: str) -> tuple[list[tuple[int, float]], Rejected]:
+    """Time and value of the samples of a that are stored, and what was not taken."""
+    scrape = take(pages, at_ms, body.encode())
+    found = [
+        (time_ms, value)
+        for page in scrape.pages
+        for labels, time_ms, value in samples_of(page)
+        if labels.name == "a" and value is not None
+    ]
+    return found, scrape.rejected
+
+
+# pages in a row, each with what is stored of a and what is not taken: bounds, order, duplicates
+STAMPS = [
+    pytest.param(
+        [("a 1 700\n", [(700, 1)], (0, 0, 0)), ("a 2 800\n", [(800, 2)], (0, 0, 0))], id="in order"
+    ),
+    pytest.param(
+        [("a 1 700\n", [(700, 1)], (0, 0, 0)), ("a 2 600\n", [(700, 1)], (0, 1, 0))],
+        id="an older one is not taken, the newest is stored again",
+    ),
+    pytest.param(
+        [("a 1 700\n", [(700, 1)], (0, 0, 0)), ("a 2 700\n", [(700, 1)], (0, 0, 1))],
+        id="another value for the same time",
+    ),
+    pytest.param(
+        [("a NaN 700\nb 1\n", None, (0, 0, 0)), ("a NaN 700\nb 1\n", None, (0, 0, 0))],
+        id="the same again, even if it is no number",
+    ),
+    pytest.param(
+        [("a 1\n", [(1000, 1)], (0, 0, 0)), ("a 2 900\n", [], (0, 1, 0))],
+        id="older than a sample without a time of its own",
+    ),
+    pytest.param(
+        [("a 1 1500\n", [(1500, 1)], (0, 0, 0)), ("a 2\nb 1 5\n", [(1500, 1)], (0, 1, 0))],
+        id="scraped before its own future",
+    ),
+    pytest.param(
+        [("a 1 100\na 2 200\na 3 150\n", [(100, 1), (200, 2)], (0, 1, 0))],
+        id="several times in one page",
+    ),
+    pytest.param(
+        [("a 1 100\na 2 200\na 3 300\n", [(100, 1), (200, 2), (300, 3)], (0, 0, 0))],
+        id="many times in one page",
+    ),
+    pytest.param(
+        [("a 1 9000000\n", [], (1, 0, 0)), ("a 2 100\n", [(100, 2)], (0, 0, 0))],
+        id="a time that cannot be does not hinder the next",
+    ),
+    pytest.param([("a 1\na 2\na 1\n", [(1000, 1)], (0, 0, 2))], id="twice without a time"),
+]
+
+
+@pytest.mark.parametrize("turns", STAMPS)
+def test_samples_with_their_own_timestamps(turns: list[tuple[str, Any, tuple[int, ...]]]) -> None:
+    pages = pages_of()
+    for turn, (body, expected, rejected) in enumerate(turns):
+        found, lost = stamped(pages, 1000 + turn, body)
+        assert expected is None or found == expected
+        assert (lost.out_of_bounds, lost.out_of_order, lost.duplicates) == rejected
+
+
+def test_what_is_remembered_of_own_timestamps_has_a_bound() -> None:
+    pages = pages_of()
+    for turn in range(50):
+        lines = "".join(f'a{{x="{turn}-{n}"}} 1 {turn}\n' for n in range(100))
+        take(pages, 1000 + turn, lines.encode())
+    assert len(pages._own_times._newest) <= 1300
 
 
 def test_own_timestamps_can_be_tracked() -> None:
@@ -185,6 +268,11 @@ HONOR = [
         False, b'a{instance="x",exported_instance="y"} 1\n',
         {"instance": "web-1:9100", "exported_instance": "y", "exported_exported_instance": "x"},
         id="twice exported",
+    ),
+    pytest.param(
+        False, b'a{exported_job="z",job="y"} 1\n',
+        {"instance": "web-1:9100", "exported_job": "z", "exported_exported_job": "y"},
+        id="the name exported is taken by the page itself",
     ),
     pytest.param(
         False, b'a{instance=""} 1\n', {"instance": "web-1:9100"}, id="an empty label is none"
@@ -268,6 +356,72 @@ LIMITS = [
 ]  # fmt: skip
 
 
+# pages in a row; - is a failure. scraped, left after relabelling, and added in the end
+COUNTS = [
+    pytest.param([b"a 1\nb 2\na 3\n"], (3, 3, 2), id="a sample is counted as often as it is there"),
+    pytest.param([b"a 1\n", b"a 1\nb 2\nc"], (2, 2, 1), id="a broken page, as far as it goes"),
+    pytest.param([b"a 1\nc", b"a 1\nc"], (1, 1, 0), id="what a broken page had is not new again"),
+    pytest.param([b"a 1\nc", b"a 1\nb 1\n"], (2, 2, 1), id="nor in a good page after it"),
+    pytest.param([b"a 1\nb 1\n", b"-", b"a 1\n"], (1, 1, 0), id="nor after a failure"),
+    pytest.param([b"a 1\n", b"", b"a 1\n"], (1, 1, 0), id="nor after an empty page"),
+    pytest.param([b"a 1\nb 1\n", b"a 1\n", b"b 1\n"], (1, 1, 1), id="but it is after a gap"),
+    pytest.param([b"a 1\nb 2\nc 3\nd 4\n"], (4, 4, 3), id="over sample_limit"),
+]
+
+
+@pytest.mark.parametrize(("bodies", "counts"), COUNTS)
+def test_the_counts_in_the_report(bodies: list[bytes], counts: tuple[int, int, int]) -> None:
+    pages = pages_of(sample_limit=3)
+    for at_ms, body in enumerate(bodies, 1):
+        failed = Outcome(at_ms, 0.1, reason="connect", error="refused")
+        scrape = pages.take(failed if body == b"-" else Outcome(at_ms, 0.1, body))
+    said = shown(scrape.pages)
+    assert counts == tuple(
+        said[f"scrape_{name}"]
+        for name in ("samples_scraped", "samples_post_metric_relabeling", "series_added")
+    )
+
+
+EXTRA = [
+    pytest.param(Outcome(1, 0.1, b"a 1\n"), 4, id="a page"),
+    pytest.param(Outcome(1, 0.1, b"a\n"), 2, id="a broken page"),
+    pytest.param(Outcome(1, 0.1, reason="body_limit"), -1, id="too large a page"),
+    pytest.param(Outcome(1, 0.1, reason="timeout"), 0, id="no page"),
+]
+
+
+@pytest.mark.parametrize(("outcome", "size"), EXTRA)
+def test_extra_report_series(outcome: Outcome, size: int) -> None:
+    said = shown(pages_of(extra_scrape_metrics=True, sample_limit=7).take(outcome).pages)
+    assert said["scrape_timeout_seconds"] == 8
+    assert said["scrape_sample_limit"] == 7
+    assert said["scrape_body_size_bytes"] == size
+
+
+def test_extra_report_series_come_and_go_with_a_reload() -> None:
+    pages = pages_of()
+    take(pages, 1, b"a 1\n")
+    pages.configure(target_of(job_of(extra_scrape_metrics=True)))
+    failed = shown(pages.take(Outcome(2, 0.1, reason="timeout")).pages)
+    assert (failed["a"], failed["scrape_body_size_bytes"]) == (None, 0)
+    take(pages, 3, b"a 1\n")
+    ended = shown(pages.gone(4))
+    assert ended == dict.fromkeys([*REPORT, "a", *(name for name in failed if name not in REPORT)])
+
+
+NAMES = [
+    pytest.param(b'{"a.b"} 1\n', "no metric name before UTF-8", id="a metric"),
+    pytest.param(b'a{"b.c"="1"} 1\n', "no label name before UTF-8", id="a label"),
+]
+
+
+@pytest.mark.parametrize(("body", "error"), NAMES)
+def test_names_from_before_utf8(body: bytes, error: str) -> None:
+    assert take(pages_of(), 1, body).reason == ""
+    scrape = take(pages_of(metric_name_validation_scheme="legacy"), 1, body)
+    assert error in scrape.error
+
+
 @pytest.mark.parametrize(("limit", "good", "bad", "error"), LIMITS)
 def test_a_limit_fails_the_scrape(
     limit: dict[str, Any], good: bytes, bad: bytes, error: str
@@ -294,3 +448,36 @@ def test_metadata_comes_when_it_is_new() -> None:
     assert take(pages, 1, b"# TYPE a gauge\na 1\n").metadata is not None
     assert take(pages, 2, b"# TYPE a gauge\na 2\n").metadata is None
     assert take(pages, 3, b"# TYPE a counter\na 2\n").metadata is not None
+
+
+def test_the_shorter_of_two_conflicting_names_has_the_better_claim() -> None:
+    target = target_of(job_of(), exported_job="t")
+    pages = TargetPages(target, Readers())
+    labels = full(pages, b'a{job="x",exported_job="y"} 1\n')
+    assert labels == {
+        "__name__": "a",
+        "instance": "web-1:9100",
+        "job": "node",
+        "exported_job": "t",
+        "exported_exported_job": "x",
+        "exported_exported_exported_job": "y",
+    }
+
+
+def test_what_is_stored_in_place_of_a_sample_not_taken_changes_nothing(tmp_path: Path) -> None:
+    pages, at_ms = pages_of(), T0
+    bodies = [
+        f"a 1 {T0 - 900}\nb 1 {T0 + 10**9}\n",
+        f"a 2 {T0 - 950}\nb 2 {T0 - 800}\n",  # a is out of order, b comes at last
+        f"a 3 {T0 - 900}\nb 3 {T0 - 700}\n",  # a has another value for the same time
+        f"a 4 {T0 - 100}\na 5 {T0 - 50}\n",
+    ]
+    with opened(tmp_path / "store.db") as store:
+        for turn, body in enumerate(bodies):
+            store.write(take(pages, at_ms + turn, body.encode()).pages)
+        found = {
+            one.labels.name: list(zip(one.times_ms - T0, one.values, strict=True))
+            for one in store.select([Matcher("job", "=", "node")], 0, T0 * 2, Hints())
+        }
+    assert found["a"] == [(-900, 1), (-100, 4), (-50, 5)]
+    assert found["b"] == [(-800, 2), (-700, 3)]

@@ -99,6 +99,20 @@ RULES = [
     ),
     pytest.param(
         [
+            {"replacement": "straße İ ŉ", "target_label": "a"},
+            {"source_labels": ["a"], "target_label": "u", "action": "uppercase"},
+            {"source_labels": ["a"], "target_label": "a", "action": "lowercase"},
+        ],
+        {**ABC, "a": "straße i ŉ", "u": "STRAßE İ ŉ"},
+        id="letters change one by one",
+    ),
+    pytest.param(
+        [{"regex": None, "target_label": "d", "replacement": "x"}],
+        {**ABC, "d": "x"},
+        id="no regex is an empty one",
+    ),
+    pytest.param(
+        [
             {"source_labels": ["a"], "target_label": "d", "replacement": "x"},
             {"source_labels": ["d"], "regex": "x", "action": "drop"},
         ],
@@ -137,3 +151,13 @@ def test_a_rule_knows_whether_it_depends_on_some_labels(
 ) -> None:
     (compiled,) = compile_rules([RelabelConfig.model_validate(rule)])
     assert compiled.touches(NAMES) == touches
+
+
+def test_before_utf8_a_name_that_is_none_is_not_written() -> None:
+    config = RelabelConfig.model_validate(
+        {"source_labels": ["a"], "target_label": "${1}", "replacement": "x"}
+    )
+    for legacy, expected in ((True, {"a": "b.c"}), (False, {"a": "b.c", "b.c": "x"})):
+        labels = {"a": "b.c"}
+        assert relabel(labels, compile_rules([config], legacy=legacy))
+        assert labels == expected

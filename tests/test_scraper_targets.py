@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from fleetpulse.model import Labels
-from scraper.config import TargetGroup
-from scraper.discovery import Discovery, TargetFiles
+from scraper.discovery import Discovery
+from scraper.sdconfig import TargetGroup
+from scraper.targetfiles import TargetFiles
 from scraper.targets import (
     Target,
     TargetSet,
@@ -16,7 +17,7 @@ from scraper.targets import (
     check_target_file,
     discovered_labels,
 )
-from tests.scraper_fakes import config_of, job_of, target_of
+from tests.scraper_fakes import config_of, job_of, no_sources, target_of
 
 
 def built(*addresses: str, group: dict[str, str] | None = None, **job: Any) -> TargetSet:
@@ -129,6 +130,14 @@ def test_dropped_and_doubled_targets() -> None:
     assert (job, labels.get("__address__")) == ("node", "gone:1")
 
 
+def test_dropped_targets_are_counted_and_only_some_kept() -> None:
+    drop = {"source_labels": ["__address__"], "regex": "gone.*", "action": "drop"}
+    names = [f"gone-{n}:1" for n in range(5)]
+    found = built(*names, "a:1", relabel_configs=[drop], keep_dropped_targets=2)
+    assert [labels.get("__address__") for _, labels in found.dropped] == names[:2]
+    assert found.dropped_counts == {"node": 5}
+
+
 def test_group_labels_may_set_the_job_but_an_address_is_an_address() -> None:
     labels = discovered_labels(
         job_of(),
@@ -214,7 +223,7 @@ def test_target_files_come_change_break_and_go(tmp_path: Path) -> None:
 
 def test_discovery_answers_only_what_is_new(tmp_path: Path) -> None:
     text = "scrape_configs: [{job_name: a, file_sd_configs: [{files: [t.json]}]}]"
-    discovery = Discovery(config_of(text, tmp_path))
+    discovery = Discovery(config_of(text, tmp_path), no_sources())
     found = discovery.look()
     assert found is not None
     assert not found.active
