@@ -350,7 +350,7 @@ def comparable(page: str) -> set[str]:
 def test_node_exporter_tells_the_same_of_a_real_bus(tmp_path: Path, socket_path: Path) -> None:
     import requests
 
-    daemon = program("dbus-daemon", "dbus")
+    daemon = program("dbus-daemon", "dbus-daemon")
     peer = program("prometheus-node-exporter", "prometheus-node-exporter")
     config = tmp_path / "bus.conf"
     config.write_text(_CONFIG.format(path=socket_path))
