@@ -130,10 +130,11 @@ class Files:
         *,
         one_piece: bool = False,
         keeps: Callable[[str], bool] = os.path.ismount,
-        pread: Callable[[int, int, int], bytes] = os.pread,
+        pread: Callable[[int, int, int], bytes] | None = None,
     ) -> None:
         self._folder, self._piece, self._one_piece = folder, piece, one_piece
-        self._may_keep, self._pread = keeps, pread
+        # Not as the default: this module is imported on systems without it, too.
+        self._may_keep, self._pread = keeps, pread or os.pread
         self._open: dict[str, int] = {}
         self._keeps: bool | None = None  # not known before the first read
         self._missed = 0  # files opened anew for want of room
