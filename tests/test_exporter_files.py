@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from exporter.collectors.base import Files, Host
+from exporter.collectors.bonding import BondingCollector
 from exporter.collectors.netclass import NetclassCollector
 from exporter.collectors.netdev import NetdevCollector
 from tests.exporter_fakes import page_of
@@ -127,6 +128,25 @@ def test_nor_are_its_packets_counted_as_the_others(net: Path) -> None:
     (net / "eth0").rename(net / "lan0")
     (net / "eth1").rename(net / "eth0")
     assert page_of(collector.collect())[unhandled] == 9000
+
+
+def test_a_slave_that_was_renamed_is_not_counted_twice(net: Path) -> None:
+    bond = net / "bond0"
+    (bond / "bonding").mkdir(parents=True)
+    (net / "bonding_masters").write_text("bond0\n")
+    (bond / "bonding/slaves").write_text("eth0 eth1\n")
+    for name, state in (("eth0", "up"), ("eth1", "down")):
+        status = net.parents[1] / "devices" / name / "bonding_slave"
+        status.mkdir()
+        (status / "mii_status").write_text(state)
+        (bond / f"lower_{name}").symlink_to(status.parent)
+    collector = BondingCollector(Host(sysfs=net.parents[1], keeps=always))
+    active = 'node_bonding_active{master="bond0"}'
+    assert page_of(collector.collect())[active] == 1
+    (bond / "lower_eth0").rename(bond / "lower_lan0")
+    (bond / "lower_eth1").rename(bond / "lower_eth0")
+    (bond / "bonding/slaves").write_text("lan0 eth0\n")
+    assert page_of(collector.collect())[active] == 1
 
 
 def test_nothing_is_kept_open_of_a_device_that_went_elsewhere(net: Path) -> None:
