@@ -12,8 +12,14 @@ from exporter.page import Key, Part, Shape
 NOT_FINITE, TOO_SMALL, TOO_LARGE = "not_finite", "below_range", "above_range"
 ABOVE_WHOLE, BACKWARDS, TAKEN = "above_whole", "went_backwards", "name_taken"
 
-# A counter that falls below this part of itself was reset; one that falls less slipped back.
-_RESET = 0.5
+# A counter that falls below this part of itself was reset; one that falls less slipped back. What
+# the kernel takes back is little: sums over CPUs, read while they change. A reset that is less than
+# this needs as much traffic in one interval as in all the time before.
+_RESET = 0.99
+# One that stays behind for so many pages did not slip: it was reset all the same, or its source
+# lost a part for good, as a network card with fewer queues than before. It is then told as it is,
+# for one that stands still while it counts misleads for longer than one that seems to be reset.
+_PATIENCE = 10
 
 Series = tuple[Family, Key]
 Values = Sequence[float]
@@ -39,23 +45,24 @@ class Block:
     """Makes a Part of what the collector found, turn by turn; by one thread at a time.
 
     Whether all is well is asked of all values at once, in a few passes; only where it is not is
-    each looked at. A counter that slips back a little keeps its last value: to PromQL one that
-    falls has been reset, and all it ever counted would be added to a rate. One that falls below
-    half of itself has been reset at its source, and is told as it is.
+    each looked at. A counter that slips back a little keeps its last value for a while: to PromQL
+    one that falls has been reset, and all it ever counted would be added to a rate. One that falls
+    by more, or stays behind, has been reset at its source, and is told as it is.
 
     owns: whether a name is this collector's to tell.
     """
 
     def __init__(self, owns: Callable[[str], bool] = lambda _name: True) -> None:
         self._owns = owns
-        self._checks = _Checks(Shape(()), {}, self._owns)
+        self._checks = _Checks(Shape(()), {}, {}, self._owns)
         self._sifted = Shape(())
 
     def take(self, found: Iterable[Found]) -> tuple[Part, list[Dropped]]:
         """ValueError where a collector tells a family twice or with wrong labels."""
         slots, values = _flat(found)
         if slots != self._checks.shape.slots:
-            self._checks = _Checks(Shape(slots), self._checks.counts(), self._owns)
+            last = self._checks
+            self._checks = _Checks(Shape(slots), last.counts(), last.behind, self._owns)
         checks = self._checks
         if not checks.doubts(values):
             checks.keep(values)
@@ -98,9 +105,14 @@ class _Checks:
     """What is known of the values of one shape, in their order."""
 
     def __init__(
-        self, shape: Shape, counts: Mapping[Series, float], owns: Callable[[str], bool]
+        self,
+        shape: Shape,
+        counts: Mapping[Series, float],
+        behind: Mapping[Series, int],
+        owns: Callable[[str], bool],
     ) -> None:
         self.shape = shape
+        self.behind = behind  # for how many pages a counter has kept its last value
         _refuse_doubled(shape)
         series = shape.series
         self._foreign = {family for family in shape.families() if not all(map(owns, family.names))}
@@ -135,6 +147,7 @@ class _Checks:
         """Takes values that are not in doubt as what counters must not fall below."""
         if self._counters:
             self._floors = self._pick_floored(values)[: len(self._counters)] + self._leasts
+            self.behind = {}
 
     def counts(self) -> dict[Series, float]:
         """What the counters stood at last."""
@@ -152,6 +165,11 @@ class _Checks:
             if reason == BACKWARDS:
                 good[one] = last[one]
         last.update((one, good[one]) for one in self._counters if one in good)
+        self.behind = {
+            (one.family, one.key): self.behind.get((one.family, one.key), 0) + 1
+            for one in dropped
+            if one.reason == BACKWARDS
+        }
         self._floors = (*(last[one] for one in self._counters), *self._leasts)
         return good, dropped
 
@@ -171,7 +189,8 @@ class _Checks:
             return TOO_LARGE
         if family.whole is not None and value > found.get((family.whole, key), math.inf):
             return ABOVE_WHOLE
-        return BACKWARDS if before * _RESET <= value < before else None
+        slipped = before * _RESET <= value < before and self.behind.get(one, 0) < _PATIENCE
+        return BACKWARDS if slipped else None
 
 
 def _counts(family: Family) -> bool:

@@ -86,7 +86,7 @@ def chosen(query: str, known: Sequence[str]) -> list[str] | None:
     """Collectors asked for by `collect[]=` or `exclude[]=` as in node_exporter; None: all."""
     if not query:
         return None
-    fields = parse_qs(query, max_num_fields=100)
+    fields = parse_qs(query, keep_blank_values=True, max_num_fields=100)
     only, without = fields.get("collect[]"), fields.get("exclude[]")
     if only and without:
         raise ValueError("collect[] and exclude[] do not go together")

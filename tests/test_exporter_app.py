@@ -158,6 +158,7 @@ def test_a_scrape_may_leave_collectors_out(start: Start) -> None:
 
 REFUSED = [
     pytest.param("collect[]=cpus", "no collector 'cpus'", id="an unknown one"),
+    pytest.param("collect[]=", "no collector ''", id="one without a name is not all of them"),
     pytest.param("collect[]=cpu&exclude[]=cpu", "do not go together", id="both filters"),
     pytest.param("&".join(["collect[]=cpu"] * 101), "fields", id="a hundred and one"),
 ]

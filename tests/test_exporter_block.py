@@ -5,7 +5,7 @@ import math
 import pytest
 
 from exporter.block import Block, Dropped
-from exporter.families import Family, Found, counter, gauge, untyped
+from exporter.families import Family, Found, Rows, counter, gauge, untyped
 from exporter.page import TEXT
 from tests.exporter_fakes import samples
 
@@ -66,13 +66,36 @@ def test_a_part_without_its_whole_is_told() -> None:
 PACKETS = counter("node_packets_total", "h", "device")
 
 WALKS = [
-    pytest.param([100, 150], [100, 150], 0, id="it rises"),
-    pytest.param([100, 100], [100, 100], 0, id="it stands"),
-    pytest.param([100, 99, 101], [100, 100, 101], 1, id="it slips back and its last stays"),
-    pytest.param([100, 99, 98, 99], [100, 100, 100, 100], 3, id="for as long as it is behind"),
-    pytest.param([100, 49, 60], [100, 49, 60], 0, id="below half it was reset"),
-    pytest.param([100, 0, 1], [100, 0, 1], 0, id="to zero as well"),
-    pytest.param([100, math.nan, 99], [100, None, 100], 2, id="NaN between is not remembered"),
+    pytest.param([1000, 1500], [1000, 1500], 0, id="it rises"),
+    pytest.param([1000, 1000], [1000, 1000], 0, id="it stands"),
+    pytest.param([1000, 999, 1001], [1000, 1000, 1001], 1, id="it slips back and its last stays"),
+    pytest.param([1000, 999, 998, 999], [1000, 1000, 1000, 1000], 3, id="while it is behind"),
+    pytest.param(
+        [1000, 999, *[995] * 10, 996],
+        [*[1000] * 11, 995, 996],
+        10,
+        id="but not for ever: then it was no slip",
+    ),
+    pytest.param(
+        [1000, *[999] * 9, 1001, *[999] * 10],
+        [*[1000] * 10, *[1001] * 11],
+        19,
+        id="each slip has its own time",
+    ),
+    pytest.param([1000, math.nan, 999], [1000, None, 1000], 2, id="NaN between is not remembered"),
+    pytest.param([1000, 0, 1], [1000, 0, 1], 0, id="to zero it was reset"),
+    pytest.param([1000, 490, 600], [1000, 490, 600], 0, id="below half as well"),
+    pytest.param([2, 1, 1], [2, 1, 1], 0, id="a driver reset that had counted little"),
+    pytest.param(
+        [4.2e9, 3.6e9, 3.1e9],
+        [4.2e9, 3.6e9, 3.1e9],
+        0,
+        id="a meter of 32 bits that wraps once an interval",
+    ),
+    pytest.param(
+        [8e12, 6e12, 6.1e12], [8e12, 6e12, 6.1e12], 0, id="a card that forgot some of its queues"
+    ),
+    pytest.param([9e5, 7e5, 8e5], [9e5, 7e5, 8e5], 0, id="another device under its name"),
 ]
 
 
@@ -91,9 +114,9 @@ def test_a_counter_falls_only_by_a_reset(
 
 def test_a_counter_is_remembered_when_another_device_comes() -> None:
     block = Block()
-    taken(block, (PACKETS, {("eth0",): 100}))
-    found, [dropped] = taken(block, (PACKETS, {("br0",): 5, ("eth0",): 99}))
-    assert found['node_packets_total{device="eth0"}'] == 100
+    taken(block, (PACKETS, {("eth0",): 1000}))
+    found, [dropped] = taken(block, (PACKETS, {("br0",): 5, ("eth0",): 999}))
+    assert found['node_packets_total{device="eth0"}'] == 1000
     assert dropped.reason == "went_backwards"
 
 
@@ -142,7 +165,7 @@ def test_not_a_number_is_dropped_beside_one_that_is_meant() -> None:
 
 def test_a_family_is_refused_for_any_of_its_names() -> None:
     histogram = Family("wait", "h", "histogram", ("le",), raw=True)
-    rows = {("_bucket", "+Inf"): 1, ("_sum", ""): 1, ("_count", ""): 1}
+    rows: Rows = {("_bucket", "+Inf"): 1, ("_sum", ""): 1, ("_count", ""): 1}
     page, dropped = taken(Block(lambda name: name != "wait_count"), (histogram, rows))
     assert page == {}
     assert [str(one) for one in dropped] == [

@@ -167,8 +167,9 @@ def test_os_release(content: str, expected: dict[str, str]) -> None:
     assert osrelease.parse(content) == expected
 
 
-def test_an_os_without_a_version_number_has_no_version_metric() -> None:
-    found = page_of(osrelease.families({"id": "arch", "version_id": "rolling"}))
+@pytest.mark.parametrize("version", ["", "rolling", "edge-20230901"])
+def test_an_os_without_a_version_number_has_no_version_metric(version: str) -> None:
+    found = page_of(osrelease.families({"id": "arch", "version_id": version}))
     assert [name.partition("{")[0] for name in found] == ["node_os_info"]
 
 

@@ -25,6 +25,7 @@ from exporter.collectors.zfs import ZfsCollector
 from exporter.page import TEXT
 from exporter.registry import Registry
 from tests.exporter_fakes import DATA
+from tests.peer_programs import served
 from tests.support import free_port, needs, wait_for
 
 pytestmark = [
@@ -64,19 +65,8 @@ def peer(*flags: str) -> Iterator[str]:
         "--collector.disable-defaults",
         *flags,
     ]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        try:
-            wait_for("node_exporter to answer", lambda: _answer(url))
-            yield url
-        finally:
-            process.terminate()
-
-
-def _answer(url: str) -> bool:
-    try:
-        return requests.get(url, timeout=5).ok
-    except requests.ConnectionError:
-        return False
+    with served(command, url):
+        yield url
 
 
 def read(text: str) -> Page:

@@ -2,7 +2,6 @@
 
 import re
 import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +14,8 @@ from exporter.collectors.base import Collector, NoDataError
 from exporter.collectors.powersupplyclass import PowersupplyclassCollector
 from exporter.collectors.rapl import RaplCollector
 from tests.exporter_hardware import HARDWARE, SHAPES, fake_host, page
-from tests.support import free_port, wait_for
+from tests.peer_programs import served
+from tests.support import free_port
 
 pytestmark = [pytest.mark.integration, pytest.mark.peer]
 
@@ -61,20 +61,8 @@ def node_exporter(host: str, nothing: Path, *flags: str) -> Iterator[str]:
         *(f"--collector.{name}" for name in HARDWARE),
         *flags,
     ]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        try:
-            url = f"http://127.0.0.1:{port}/metrics"
-            wait_for("node_exporter to answer", lambda: answers(url))
-            yield url
-        finally:
-            process.terminate()
-
-
-def answers(url: str) -> bool:
-    try:
-        return requests.get(url, timeout=5).ok
-    except requests.ConnectionError:
-        return False
+    with served(command, f"http://127.0.0.1:{port}/metrics") as url:
+        yield url
 
 
 @pytest.mark.parametrize("name", HARDWARE)

@@ -9,6 +9,7 @@ from exporter.statvfs.mounts import Mount, may_hang, parse
 LINES = [
     pytest.param(rb"/dev/sda / ext4 rw,ro_x 0 0", ("/dev/sda", b"/", "ext4", False), id="writable"),
     pytest.param(rb"/dev/sda / ext4 noatime,ro 0 0", ("/dev/sda", b"/", "ext4", True), id="ro"),
+    pytest.param(rb"d / ext4 rw,emergency_ro 0 0", ("d", b"/", "ext4", True), id="ro for an error"),
     pytest.param(rb"d /m\011\134\040\012 x rw 0 0", ("d", b"/m\t\\ \n", "x", False), id="escapes"),
     pytest.param(
         rb"//srv/a\040b /m cifs rw", (r"//srv/a\040b", b"/m", "cifs", False), id="the device is raw"

@@ -13,6 +13,7 @@ import requests
 from exporter.app import ExporterApp
 from exporter.config import ExporterConfig
 from fleetpulse.values import ListenAddress
+from tests.peer_programs import served
 from tests.support import ROOT, free_port, wait_for
 
 pytestmark = [pytest.mark.integration, pytest.mark.peer]
@@ -33,29 +34,13 @@ def ours(tmp_path: Path) -> Iterator[str]:
     app.stop()
 
 
-def served(command: list[str], url: str) -> Iterator[str]:
-    """The URL of a program that runs while it is needed."""
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        try:
-            wait_for(f"{command[0]} to answer", lambda: answers(url))
-            yield url
-        finally:
-            process.terminate()
-
-
-def answers(url: str) -> bool:
-    try:
-        return requests.get(url, timeout=5).ok
-    except requests.ConnectionError:
-        return False
-
-
 @pytest.fixture
 def theirs() -> Iterator[str]:
     path = program("prometheus-node-exporter", "prometheus-node-exporter")
     port = free_port()
     command = [path, f"--web.listen-address=127.0.0.1:{port}"]
-    yield from served(command, f"http://127.0.0.1:{port}")
+    with served(command, f"http://127.0.0.1:{port}") as url:
+        yield url
 
 
 def test_who_changes_over_finds_everything_as_it_was() -> None:
@@ -98,7 +83,7 @@ def test_a_real_prometheus_scrapes_it(ours: str, tmp_path: Path) -> None:
         f"--storage.tsdb.path={tmp_path / 'tsdb'}",
         f"--web.listen-address=127.0.0.1:{port}",
     ]
-    for url in served(command, f"http://127.0.0.1:{port}/-/ready"):
+    with served(command, f"http://127.0.0.1:{port}/-/ready") as url:
         api = url.replace("/-/ready", "/api/v1/query")
 
         def boot_time(api: str = api) -> list[object]:

@@ -2,7 +2,7 @@
 
 import errno
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 from typing import Protocol
@@ -15,6 +15,9 @@ _SYS_PIECE, _PROC_PIECE = 250, 4096
 # Of the files that the process may have open, this part may be kept from page to page.
 _KEPT_PART = 0.5
 _KEPT_AT_MOST = 4096
+# What an open file answers whose device or module left, or whose server was restarted. There may
+# be another one under its name by now: what these errors mean, only opening it anew can tell.
+_GONE = frozenset((errno.ENODEV, errno.ENOENT, errno.EIO, errno.ENOTCONN, errno.ESTALE))
 
 
 class NoDataError(Exception):
@@ -46,11 +49,13 @@ class Host:
         rootfs: str | Path = "/",
         *,
         udev_data: str | Path = "/run/udev/data",
+        keeps: Callable[[str], bool] = os.path.ismount,
     ) -> None:
         self.procfs, self.sysfs, self.udev_data = str(procfs), str(sysfs), str(udev_data)
         self.rootfs = str(rootfs).rstrip("/")
-        self._proc = Files(self.procfs, _PROC_PIECE)
-        self._sys = Files(self.sysfs, _SYS_PIECE, one_piece=True)
+        self._proc = Files(self.procfs, _PROC_PIECE, keeps=keeps)
+        self._sys = Files(self.sysfs, _SYS_PIECE, one_piece=True, keeps=keeps)
+        self._inodes: dict[str, dict[str, int]] = {}  # by folder of devices: as last seen
 
     def proc(self, path: str) -> bytes:
         """A file below /proc, whole. OSError where there is none."""
@@ -84,6 +89,23 @@ class Host:
         """Names in a folder below /sys, sorted; none where there is no such folder."""
         return listed(f"{self.sysfs}/{path}")
 
+    def sys_devices(self, folder: str) -> list[str]:
+        """As list_sys(), for devices that may be renamed or leave for another name space.
+
+        Their files go with them: what is kept open of one whose name is another's now is let go.
+        """
+        try:
+            with os.scandir(f"{self.sysfs}/{folder}") as found:
+                inodes = {entry.name: entry.inode() for entry in found}
+        except (FileNotFoundError, NotADirectoryError):
+            inodes = {}
+        last = self._inodes.get(folder, {})
+        if inodes != last:
+            self._inodes[folder] = inodes
+            for name in last.keys() - {name for name in inodes if inodes[name] == last.get(name)}:
+                self._sys.forget(f"{folder}/{name}/")
+        return sorted(inodes)
+
     def root(self, path: str) -> str:
         """A path of the host as this process reaches it."""
         return f"{self.rootfs}{path}" or "/"
@@ -93,13 +115,26 @@ class Files:
     """Small files below a folder, read again and again.
 
     Only of a kernel's file system are they kept open: there, the path goes on to mean the same
-    file, and reading at 0 makes it tell the present. A device that left answers with an error.
+    file, and reading at 0 makes it tell the present. A device that left answers with an error; one
+    that may be renamed has to be watched, see Host.sys_devices().
+
+    keeps: whether a folder's files are kept open.
     """
 
     kept_in_all = 0
 
-    def __init__(self, folder: str, piece: int, *, one_piece: bool = False) -> None:
+    def __init__(
+        self,
+        folder: str,
+        piece: int,
+        *,
+        one_piece: bool = False,
+        keeps: Callable[[str], bool] = os.path.ismount,
+        pread: Callable[[int, int, int], bytes] | None = None,
+    ) -> None:
         self._folder, self._piece, self._one_piece = folder, piece, one_piece
+        # Not as the default: this module is imported on systems without it, too.
+        self._may_keep, self._pread = keeps, pread or os.pread
         self._open: dict[str, int] = {}
         self._keeps: bool | None = None  # not known before the first read
         self._missed = 0  # files opened anew for want of room
@@ -111,9 +146,9 @@ class Files:
             try:
                 return self._whole(descriptor)
             except OSError as err:
-                if err.errno != errno.ENODEV:  # as of a link that is down: it may be up later
+                if err.errno not in _GONE:  # as of a link that is down: it may be up later
                     raise
-                self._forget(path)  # the device left; another may have its name by now
+                self._forget(path)
         descriptor = os.open(f"{self._folder}/{path}", os.O_RDONLY | os.O_CLOEXEC)
         if self._keep(path, descriptor):
             return self._whole(descriptor)
@@ -124,14 +159,14 @@ class Files:
 
     def each(self, paths: Iterable[tuple[str, str]]) -> dict[str, bytes]:
         # What read() does, in one loop: hosts have thousands of these, of a few bytes each.
-        found, kept, piece, pread = {}, self._open, self._piece, os.pread
+        found, kept, piece, pread = {}, self._open, self._piece, self._pread
         for name, path in paths:
             try:
                 content = pread(kept[path], piece, 0)
                 if len(content) == piece:
                     content = self.read(path)
             except OSError as err:
-                if err.errno != errno.ENODEV:
+                if err.errno not in _GONE:
                     continue
                 content = self._read_or_nothing(path)
             except KeyError:
@@ -147,14 +182,14 @@ class Files:
             return b""
 
     def _whole(self, descriptor: int) -> bytes:
-        content = os.pread(descriptor, self._piece, 0)
+        content = self._pread(descriptor, self._piece, 0)
         if self._one_piece and len(content) < self._piece:
             return content
         return content + _rest(descriptor, len(content))
 
     def _keep(self, path: str, descriptor: int) -> bool:
         if self._keeps is None:
-            self._keeps = os.path.ismount(self._folder)
+            self._keeps = self._may_keep(self._folder)
         if not self._keeps:
             return False
         if Files.kept_in_all >= most_kept():
@@ -171,6 +206,11 @@ class Files:
     def _forget(self, path: str) -> None:
         os.close(self._open.pop(path))
         Files.kept_in_all -= 1
+
+    def forget(self, start: str) -> None:
+        """Closes what is kept open of paths that begin so."""
+        for path in [path for path in self._open if path.startswith(start)]:
+            self._forget(path)
 
     def close(self) -> None:
         for path in list(self._open):

@@ -26,6 +26,7 @@ class BondingCollector:
         self._host = host
 
     def collect(self) -> Iterator[Found]:
+        self._host.sys_devices(_NET)
         masters = self._host.sys_or_none(f"{_NET}/bonding_masters")
         if masters is None:
             raise NoDataError("the kernel's bonding module is not loaded")
@@ -35,6 +36,7 @@ class BondingCollector:
 
     def _states(self, master: str) -> list[bytes]:
         """What each slave's link is said to be; nothing of one that left just now."""
+        self._host.sys_devices(f"{_NET}/{master}")  # a slave's name may be another's by now
         slaves = self._host.sys_or_none(f"{_NET}/{master}/bonding/slaves")
         return [self._state(master, slave) for slave in names(slaves or b"")]
 

@@ -73,7 +73,7 @@ class NetclassCollector:
         self._paths: dict[str, list[tuple[str, str]]] = {}
 
     def collect(self) -> Iterator[Found]:
-        devices = [name for name in self._host.list_sys(_FOLDER) if self._wanted(name)]
+        devices = [name for name in self._host.sys_devices(_FOLDER) if self._wanted(name)]
         if self._paths.keys() != set(devices):
             names = (*_PROPERTIES, *_INFO_FILES)
             self._paths = {

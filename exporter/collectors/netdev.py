@@ -59,6 +59,7 @@ class NetdevCollector:
 
     def _unhandled(self, devices: Stats) -> Iterator[tuple[tuple[str], int]]:
         """Not in the file that has all the rest."""
+        self._host.sys_devices("class/net")  # so that none answers in the name of another
         for device in devices:
             raw = self._host.sys_or_none(f"class/net/{device}/statistics/rx_nohandler")
             if raw is not None:

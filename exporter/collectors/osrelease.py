@@ -54,6 +54,6 @@ def parse(content: str) -> dict[str, str]:
 
 def families(values: Mapping[str, str]) -> Iterator[Found]:
     yield _INFO, {tuple(values.get(label, "") for label in _LABELS): 1}
-    version = _MAJOR_MINOR.search(values.get("version_id", ""))
+    version = _MAJOR_MINOR.match(values.get("version_id", ""))
     if version:
         yield _VERSION, {tuple(values.get(label, "") for label in _FEW): float(version[0])}

@@ -36,14 +36,31 @@ class ProcessCollector:
         self._booted: int | None = None
 
     def collect(self) -> Iterator[Found]:
-        fields = parse(self._host.proc("self/stat"))
-        yield _CPU, (int(fields[11]) + int(fields[12])) / self._ticks
-        yield _OPEN, len(self._host.list_proc("self/fd"))
-        yield _MAX_OPEN, self._most(resource.RLIMIT_NOFILE)
-        yield _VIRTUAL, int(fields[20])
-        yield _MAX_VIRTUAL, self._most(resource.RLIMIT_AS)
-        yield _RESIDENT, int(fields[21]) * self._page_size
-        yield _START, self._boot_time() + int(fields[19]) / self._ticks
+        """What cannot be read is left out: a unit may hide all of /proc but the processes."""
+        for tell in (self._use, self._files, self._start):
+            try:
+                yield from tell()
+            except OSError:
+                continue
+
+    def _use(self) -> list[Found]:
+        fields = self._fields()
+        return [
+            (_CPU, (int(fields[11]) + int(fields[12])) / self._ticks),
+            (_VIRTUAL, int(fields[20])),
+            (_MAX_VIRTUAL, self._most(resource.RLIMIT_AS)),
+            (_RESIDENT, int(fields[21]) * self._page_size),
+        ]
+
+    def _files(self) -> list[Found]:
+        opened = len(os.listdir(f"{self._host.procfs}/self/fd"))
+        return [(_OPEN, opened), (_MAX_OPEN, self._most(resource.RLIMIT_NOFILE))]
+
+    def _start(self) -> list[Found]:
+        return [(_START, self._boot_time() + int(self._fields()[19]) / self._ticks)]
+
+    def _fields(self) -> list[bytes]:
+        return parse(self._host.proc("self/stat"))
 
     def _most(self, what: int) -> int:
         soft, _ = self._limit(what)

@@ -15,6 +15,8 @@ _LOCAL_TYPES = frozenset((
     "devpts", "devtmpfs", "efivarfs", "fusectl", "hugetlbfs", "mqueue", "nsfs", "proc", "pstore",
     "resctrl", "rpc_pipefs", "securityfs", "selinuxfs", "smackfs", "sysfs", "tracefs",
 ))  # fmt: skip
+# The latter is what ext4 has said since Linux 6.15 where it stopped writing because of an error.
+_READONLY = frozenset((b"ro", b"emergency_ro"))
 # A backslash and three octal digits; never a NUL, which no path has.
 _ESCAPE = re.compile(rb"\\(?!000)([0-3][0-7]{2})")
 
@@ -52,7 +54,7 @@ def parse(raw: bytes, root: bytes = b"") -> list[Mount]:
             _text(device),
             path,
             _text(fstype),
-            b"ro" in options.split(b","),
+            not _READONLY.isdisjoint(options.split(b",")),
         )
         mounts.setdefault(mount.key, mount)
     return list(mounts.values())
