@@ -112,8 +112,14 @@ def _free_port() -> int:
 
 
 def _cpu_seconds(pid: int) -> float:
+    """Of the process by its own clock, to the nanosecond; of its ended children in ticks."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return sum(map(int, fields[11:15])) / _TICK
+    return time.clock_gettime(_clock_of(pid)) + sum(map(int, fields[13:15])) / _TICK
+
+
+def _clock_of(pid: int) -> int:
+    """The number that clock_getcpuclockid(3) gives for a process on Linux."""
+    return ~pid << 3 | 2
 
 
 def _rss_kb(pid: int) -> int:

@@ -48,14 +48,16 @@ class Runner(Generic[T]):
         self._name, self._timeout, self._clock = name, timeout, clock
         self._start_thread = start_thread
         self._patience = min(patience, timeout)
-        self._changed = threading.Condition()  # guards _stuck and the round under way
+        # Guards _stuck and the round under way. A plain lock, since it is taken once a job.
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._stuck: dict[str, float] = {}  # when a job began that was left behind
         self._idle: _Inbox[T] | None = None  # of the one lane that waits for the next run
         self._closed = False
 
     def run(self, jobs: Mapping[str, Callable[[], T]]) -> dict[str, Outcome[T]]:
         """An outcome for every job, in their order, within little more than the timeout."""
-        with self._changed:
+        with self._lock:
             turn = _Round[T]({key: job for key, job in jobs.items() if key not in self._stuck})
             while len(turn.outcomes) < len(turn.jobs):
                 self._tend(turn)
@@ -69,7 +71,7 @@ class Runner(Generic[T]):
 
     def close(self) -> None:
         """No thread waits for a next run any more. Those that are stuck end when they are back."""
-        with self._changed:
+        with self._lock:
             self._closed = True
             if self._idle is not None:
                 self._idle.put(None)
@@ -122,7 +124,7 @@ class Runner(Generic[T]):
             following: str | None = key
             while following is not None:
                 outcome = self._attempt(turn.jobs[following])
-                with self._changed:
+                with self._lock:
                     following, stays = self._settle(turn, following, outcome, inbox)
 
     def _settle(

@@ -1,6 +1,5 @@
 """What the exporter answers over HTTP: its page, a landing page, and how it is."""
 
-import html
 import threading
 import zlib
 from collections import Counter
@@ -38,10 +37,8 @@ class Handlers:
         self._lock = threading.Lock()  # guards the counter
 
     def routes(self, telemetry_path: str) -> Mapping[str, Route]:
-        landing = _LANDING.format(version=__version__, path=html.escape(telemetry_path))
-        page = Response(200, landing.encode(), "text/html; charset=utf-8")
         return {
-            "/": Route(lambda _: page, blocking=False),
+            "/": Route(lambda _: _landing_page(telemetry_path), blocking=False),
             "/-/healthy": Route(lambda _: Response(200, b"healthy\n"), blocking=False),
             "/-/ready": Route(self._readiness, blocking=False),
             # Last: who wants the page at / has no landing page.
@@ -80,6 +77,13 @@ class Handlers:
             return Response(200, body, style.content_type)
         packed = zlib.compress(body, _LEVEL, _GZIP)
         return Response(200, packed, style.content_type, (("Content-Encoding", "gzip"),))
+
+
+def _landing_page(telemetry_path: str) -> Response:
+    import html  # only where somebody looks: it comes with a large table
+
+    page = _LANDING.format(version=__version__, path=html.escape(telemetry_path))
+    return Response(200, page.encode(), "text/html; charset=utf-8")
 
 
 def chosen(query: str, known: Sequence[str]) -> list[str] | None:

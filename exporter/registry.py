@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from functools import partial
 
+from exporter.absent import Absent
 from exporter.block import Block, Dropped
 from exporter.collectors.base import Collector, NoDataError
 from exporter.deadline import Outcome, OverdueError, Runner
@@ -32,6 +33,7 @@ _INVALID = counter(
 
 _Judged = tuple[Part, list[Dropped], Block]
 _Flight = Future[list[Part]]
+_NOT_ASKED: Outcome[_Judged] = Outcome(None, NoDataError("there was nothing a little ago"), 0.0)
 
 
 class Registry:
@@ -56,6 +58,7 @@ class Registry:
         order = sorted(self._collectors, key=lambda name: (name in self._guests, name))
         self._jobs = {name: partial(self._collect, name) for name in order}
         self._about = Block()
+        self._clock, self._absent = clock, Absent()
         self._runner = Runner[_Judged]("collect", timeout, clock=clock)
         self._one_at_a_time = threading.Lock()  # guards the runner and what follows
         self._complaints: dict[str, str] = {}  # by collector: what was logged last
@@ -118,9 +121,7 @@ class Registry:
                 del self._flights[wanted]
 
     def _gather(self, wanted: frozenset[str]) -> list[Part]:
-        outcomes = self._runner.run(
-            {name: self._jobs[name] for name in self._jobs if name in wanted}
-        )
+        outcomes = self._run(wanted)
         parts: list[Part] = []
         for name, outcome in outcomes.items():
             if outcome.error is not None or name in self._complaints:
@@ -129,6 +130,16 @@ class Registry:
                 parts += self._judge(name, *outcome.value)
         about, _ = self._about.take(self._told(outcomes))
         return [*parts, about]
+
+    def _run(self, wanted: frozenset[str]) -> dict[str, Outcome[_Judged]]:
+        """An outcome for each, those included that found nothing a little ago."""
+        now = self._clock()
+        asked = wanted - self._absent.resting(wanted, now)
+        told = self._runner.run({name: self._jobs[name] for name in self._jobs if name in asked})
+        self._absent.found_nothing(
+            [name for name, outcome in told.items() if isinstance(outcome.error, NoDataError)], now
+        )
+        return {name: told.get(name, _NOT_ASKED) for name in self._jobs if name in wanted}
 
     def _collect(self, name: str) -> _Judged:
         block = self._blocks[name]

@@ -60,15 +60,15 @@ class OddHost(Host):
         super().__init__(folder / "proc", folder / "sys", folder / "root")
         self._odd = odd
 
-    def proc(self, path: str) -> bytes:
-        return self._odd(path, super().proc(path))
+    def proc(self, path: str, sure: int = 0) -> bytes:
+        return self._odd(path, super().proc(path, sure))
 
     def sys(self, path: str) -> bytes:
         return self._odd(path, super().sys(path))
 
-    def proc_or_none(self, path: str) -> bytes | None:
+    def proc_or_none(self, path: str, sure: int = 0) -> bytes | None:
         try:
-            return self.proc(path)
+            return self.proc(path, sure)
         except OSError:
             return None
 

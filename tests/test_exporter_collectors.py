@@ -1,6 +1,7 @@
 """Each collector's reckoning, and the whole page of a fake host."""
 
 import re
+import socket
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from exporter.collectors import (
     softnet,
     timex,
 )
-from exporter.collectors.base import Host, NoDataError
+from exporter.collectors.base import SHORT_LINES, Host, NoDataError
 from exporter.collectors.conntrack import ConntrackCollector
 from exporter.collectors.linux import COLLECTORS
 from exporter.collectors.netstat import NetstatCollector
@@ -210,6 +211,29 @@ def test_a_host_without_the_subsystem_has_no_data(tmp_path: Path) -> None:
     for collector in (PressureCollector(host), ConntrackCollector(host)):
         with pytest.raises(NoDataError):
             list(collector.collect())
+
+
+@pytest.mark.parametrize("sure", [0, SHORT_LINES])
+@pytest.mark.parametrize("size", [0, 1, SHORT_LINES - 1, SHORT_LINES, 4096, 4097, 20_000])
+def test_a_file_is_read_whole_however_long_it_is(tmp_path: Path, size: int, sure: int) -> None:
+    (tmp_path / "table").write_bytes(b"x" * size)
+    assert Host(tmp_path).proc("table", sure) == b"x" * size
+
+
+@pytest.mark.skipif(not Path("/proc/net/udp").exists(), reason="no kernel's table to read")
+def test_a_table_of_the_kernel_is_read_whole_at_once() -> None:
+    host, sockets = Host(), list[socket.socket]()
+    try:
+        for _ in range(60):  # some 8 KB of lines
+            sockets.append(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+            sockets[-1].bind(("127.0.0.1", 0))
+            ports = {one.getsockname()[1] for one in sockets}
+            table = host.proc("net/udp", SHORT_LINES)
+            told = {int(line.split()[1][-4:], 16) for line in table.splitlines()[1:]}
+            assert ports <= told
+    finally:
+        for one in sockets:
+            one.close()
 
 
 def test_the_time_is_told_where_the_clocks_source_is_hidden(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ LEFT = [
 @pytest.mark.parametrize("error", LEFT)
 def test_what_left_and_came_back_is_opened_anew(tmp_path: Path, error: int) -> None:
     (tmp_path / "a").write_bytes(b"1")
-    files = Files(str(tmp_path), 100, one_piece=True, keeps=always, pread=Leaves(error))
+    files = Files(str(tmp_path), 100, 100, keeps=always, pread=Leaves(error))
     assert files.read("a") == b"1"
     (tmp_path / "a").unlink()
     (tmp_path / "a").write_bytes(b"another")
@@ -73,7 +73,7 @@ def test_what_left_and_came_back_is_opened_anew(tmp_path: Path, error: int) -> N
 @pytest.mark.parametrize("error", LEFT)
 def test_of_many_what_left_is_opened_anew(tmp_path: Path, error: int) -> None:
     (tmp_path / "a").write_bytes(b"1")
-    files = Files(str(tmp_path), 100, one_piece=True, keeps=always, pread=Leaves(error))
+    files = Files(str(tmp_path), 100, 100, keeps=always, pread=Leaves(error))
     assert files.each([("x", "a")]) == {"x": b"1"}
     (tmp_path / "a").unlink()
     assert files.each([("x", "a")]) == {}
@@ -84,7 +84,7 @@ def test_of_many_what_left_is_opened_anew(tmp_path: Path, error: int) -> None:
 def test_what_cannot_be_read_now_stays_open(tmp_path: Path) -> None:
     (tmp_path / "speed").write_bytes(b"1000")
     leaves = Leaves(errno.EINVAL)
-    files = Files(str(tmp_path), 100, one_piece=True, keeps=always, pread=leaves)
+    files = Files(str(tmp_path), 100, 100, keeps=always, pread=leaves)
     assert files.read("speed") == b"1000"
     with pytest.raises(OSError, match="Invalid argument"):
         files.read("speed")

@@ -74,6 +74,47 @@ def test_a_host_without_the_subsystem_is_not_logged(caplog: pytest.LogCaptureFix
     assert not caplog.records
 
 
+@pytest.mark.parametrize(
+    ("interval", "asked"),
+    [
+        pytest.param(0.1, [0, 4, 8], id="every fourth turn"),
+        pytest.param(15.0, [0, 4, 8], id="within a minute of scrapes every 15 seconds"),
+        pytest.param(30.0, [0, 2, 4, 6, 8], id="once a minute when scrapes are rarer"),
+        pytest.param(60.0, list(range(9)), id="each time when they are a minute apart"),
+    ],
+)
+def test_what_is_not_there_is_not_looked_for_at_each_turn(
+    interval: float, asked: list[int]
+) -> None:
+    def nothing() -> Iterable[Found]:
+        raise NoDataError("none here")
+
+    now, turns, calls = 1000.0, list[int](), 0
+    absent = FakeCollector("x", nothing)
+    registry = Registry([absent, FakeCollector("good", good)], 5.0, clock=lambda: now)
+    for turn in range(9):
+        page = page_of(registry)
+        assert page['node_scrape_collector_success{collector="x"}'] == 0
+        assert page["node_good"] == 1
+        if absent.calls > calls:
+            turns.append(turn)
+        calls, now = absent.calls, now + interval
+    assert turns == asked
+
+
+def test_what_comes_is_on_the_page_when_it_is_looked_for_again() -> None:
+    told: list[list[Found]] = [[], good(), good()]
+
+    def work() -> Iterable[Found]:
+        found = told.pop(0)
+        if not found:
+            raise NoDataError("none here")
+        return found
+
+    registry = Registry([FakeCollector("x", work)], 5.0)
+    assert ["node_good" in page_of(registry) for _ in range(6)] == [False] * 4 + [True] * 2
+
+
 def test_a_stuck_collector_fails_until_it_is_back(caplog: pytest.LogCaptureFixture) -> None:
     release = threading.Event()
 

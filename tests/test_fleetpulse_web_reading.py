@@ -35,6 +35,19 @@ def test_requests_follow_each_other() -> None:
     assert [one.request.path for one in found if isinstance(one, Read)] == ["/a", "/c", "/d", "/a"]
 
 
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        pytest.param([GET, GET, POST, POST, GET], id="each in one piece"),
+        pytest.param([POST, POST[:-1], POST[-1:], POST], id="some in pieces"),
+        pytest.param([GET, GET + POST, GET], id="some together"),
+        pytest.param([POST, POST[:-3], b"GET", GET], id="one within another's body"),
+    ],
+)
+def test_a_request_that_comes_again_is_read_as_if_it_were_the_first(pieces: list[bytes]) -> None:
+    assert read(pieces) == read([b"".join(pieces)])
+
+
 @given(st.one_of(st.binary(), LIKELY), st.integers(1, 7))
 @example(GET * 3, 1)
 @example(CHUNKED * 2, 3)

@@ -1,11 +1,12 @@
 """The small HTTP server: requests, and its beginning and end, over real sockets."""
 
 import logging
+import queue
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
@@ -279,6 +280,20 @@ def test_threads_are_begun_as_needed_and_leave_when_idle() -> None:
     wait_for("the end of idle threads", gone)
     workers.submit(done.release)
     assert done.acquire(timeout=20)
+
+
+def test_who_asks_again_after_an_answer_finds_the_thread_free() -> None:
+    workers, answers = Workers("again", 4), queue.SimpleQueue[int]()
+
+    def job() -> Callable[[], None]:
+        return lambda: answers.put(threading.get_ident())
+
+    threads = set[int]()
+    for _ in range(50):
+        workers.submit(job)
+        threads.add(answers.get(timeout=20))
+    assert len(threads) == 1
+    workers.close()
 
 
 def test_a_failing_job_does_not_end_its_thread(caplog: pytest.LogCaptureFixture) -> None:

@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
-from exporter.collectors.base import Host, text
+from exporter.collectors.base import SHORT_LINES, Host, text
 from exporter.families import Found, Rows, gauge
 from exporter.filters import Filter
 
@@ -25,7 +25,7 @@ class ArpCollector:
         self._host, self._wanted = host, Filter(include, exclude)
 
     def collect(self) -> Iterator[Found]:
-        entries = parse(self._host.proc("net/arp"))
+        entries = parse(self._host.proc("net/arp", SHORT_LINES))
         rows: Rows = {(name,): count for name, count in entries.items() if self._wanted(name)}
         yield _ENTRIES, rows
 

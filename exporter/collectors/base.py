@@ -12,6 +12,10 @@ from exporter.families import Found
 # Asked for at once: more than nearly all attributes of /sys, which come in one piece, have; and a
 # page, which is what a file of /proc comes in at the most.
 _SYS_PIECE, _PROC_PIECE = 250, 4096
+# For tables of which no line is longer than 3 KB: the kernel fills a page with whole lines, so that
+# a piece with more room left than that is the last one, and no second look is needed to know. It
+# would cost as much as the first where a table is searched anew each time, as that of UDP sockets.
+SHORT_LINES = 1024
 # Of the files that the process may have open, this part may be kept from page to page.
 _KEPT_PART = 0.5
 _KEPT_AT_MOST = 4096
@@ -54,20 +58,23 @@ class Host:
         self.procfs, self.sysfs, self.udev_data = str(procfs), str(sysfs), str(udev_data)
         self.rootfs = str(rootfs).rstrip("/")
         self._proc = Files(self.procfs, _PROC_PIECE, keeps=keeps)
-        self._sys = Files(self.sysfs, _SYS_PIECE, one_piece=True, keeps=keeps)
+        self._sys = Files(self.sysfs, _SYS_PIECE, _SYS_PIECE, keeps=keeps)
         self._inodes: dict[str, dict[str, int]] = {}  # by folder of devices: as last seen
 
-    def proc(self, path: str) -> bytes:
-        """A file below /proc, whole. OSError where there is none."""
-        return self._proc.read(path)
+    def proc(self, path: str, sure: int = 0) -> bytes:
+        """A file below /proc, whole. OSError where there is none.
+
+        sure: 0, or SHORT_LINES for a file that has none but short lines.
+        """
+        return self._proc.read(path, sure)
 
     def sys(self, path: str) -> bytes:
         return self._sys.read(path)
 
-    def proc_or_none(self, path: str) -> bytes | None:
+    def proc_or_none(self, path: str, sure: int = 0) -> bytes | None:
         """None where the kernel has no such file or will not tell."""
         try:
-            return self._proc.read(path)
+            return self._proc.read(path, sure)
         except OSError:
             return None
 
@@ -118,6 +125,7 @@ class Files:
     file, and reading at 0 makes it tell the present. A device that left answers with an error; one
     that may be renamed has to be watched, see Host.sys_devices().
 
+    piece: bytes asked for at once. sure: a first piece that is shorter is all there is.
     keeps: whether a folder's files are kept open.
     """
 
@@ -127,33 +135,34 @@ class Files:
         self,
         folder: str,
         piece: int,
+        sure: int = 0,
         *,
-        one_piece: bool = False,
         keeps: Callable[[str], bool] = os.path.ismount,
         pread: Callable[[int, int, int], bytes] | None = None,
     ) -> None:
-        self._folder, self._piece, self._one_piece = folder, piece, one_piece
+        self._folder, self._piece, self._sure = folder, piece, sure
         # Not as the default: this module is imported on systems without it, too.
         self._may_keep, self._pread = keeps, pread or os.pread
         self._open: dict[str, int] = {}
         self._keeps: bool | None = None  # not known before the first read
         self._missed = 0  # files opened anew for want of room
 
-    def read(self, path: str) -> bytes:
+    def read(self, path: str, sure: int = 0) -> bytes:
         """The file, whole. OSError where there is none or the kernel will not tell."""
+        sure = sure or self._sure
         descriptor = self._open.get(path)
         if descriptor is not None:
             try:
-                return self._whole(descriptor)
+                return self._whole(descriptor, sure)
             except OSError as err:
                 if err.errno not in _GONE:  # as of a link that is down: it may be up later
                     raise
                 self._forget(path)
         descriptor = os.open(f"{self._folder}/{path}", os.O_RDONLY | os.O_CLOEXEC)
         if self._keep(path, descriptor):
-            return self._whole(descriptor)
+            return self._whole(descriptor, sure)
         try:
-            return self._whole(descriptor)
+            return self._whole(descriptor, sure)
         finally:
             os.close(descriptor)
 
@@ -181,9 +190,9 @@ class Files:
         except OSError:
             return b""
 
-    def _whole(self, descriptor: int) -> bytes:
+    def _whole(self, descriptor: int, sure: int) -> bytes:
         content = self._pread(descriptor, self._piece, 0)
-        if self._one_piece and len(content) < self._piece:
+        if len(content) < sure:
             return content
         return content + _rest(descriptor, len(content))
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from exporter.collectors.base import Host, NoDataError
+from exporter.collectors.base import SHORT_LINES, Host, NoDataError
 from exporter.families import Found, gauge
 
 _ENTRIES = gauge("node_nf_conntrack_entries", "Connections in the connection tracking table.")
@@ -34,13 +34,13 @@ class ConntrackCollector:
         self._host = host
 
     def collect(self) -> Iterator[Found]:
-        entries = self._host.proc_or_none("sys/net/netfilter/nf_conntrack_count")
-        limit = self._host.proc_or_none("sys/net/netfilter/nf_conntrack_max")
+        entries = self._host.proc_or_none("sys/net/netfilter/nf_conntrack_count", SHORT_LINES)
+        limit = self._host.proc_or_none("sys/net/netfilter/nf_conntrack_max", SHORT_LINES)
         if entries is None or limit is None:
             raise NoDataError("connections are not tracked here")
         yield _ENTRIES, int(entries)
         yield _LIMIT, int(limit)
-        for column, value in parse(self._host.proc("net/stat/nf_conntrack")).items():
+        for column, value in parse(self._host.proc("net/stat/nf_conntrack", SHORT_LINES)).items():
             if column in _STATS:
                 yield _STATS[column], value
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from exporter.collectors.base import Host, read_optional, text
+from exporter.collectors.base import SHORT_LINES, Host, read_optional, text
 from exporter.families import Family, Found, Rows, counter, gauge
 from exporter.filters import Filter
 
@@ -116,7 +116,7 @@ class DiskstatsCollector:
         self._known: tuple[object, list[Found]] = (None, [])
 
     def collect(self) -> Iterator[Found]:
-        disks = parse(self._host.proc("diskstats"), self._wanted)
+        disks = parse(self._host.proc("diskstats", SHORT_LINES), self._wanted)
         yield from figures(disks)
         yield from self._about(disks)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from exporter.collectors.base import Host
+from exporter.collectors.base import SHORT_LINES, Host
 from exporter.families import Found, gauge
 
 _AVAILABLE = gauge("node_entropy_available_bits", "Randomness that the kernel has, in bits.")
@@ -18,5 +18,5 @@ class EntropyCollector:
         self._host = host
 
     def collect(self) -> Iterator[Found]:
-        yield _AVAILABLE, int(self._host.proc("sys/kernel/random/entropy_avail"))
-        yield _SIZE, int(self._host.proc("sys/kernel/random/poolsize"))
+        yield _AVAILABLE, int(self._host.proc("sys/kernel/random/entropy_avail", SHORT_LINES))
+        yield _SIZE, int(self._host.proc("sys/kernel/random/poolsize", SHORT_LINES))

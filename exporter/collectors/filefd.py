@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from exporter.collectors.base import Host
+from exporter.collectors.base import SHORT_LINES, Host
 from exporter.families import Found, gauge
 
 _ALLOCATED = gauge("node_filefd_allocated", "File handles in use, in the whole host.")
@@ -18,7 +18,7 @@ class FilefdCollector:
         self._host = host
 
     def collect(self) -> Iterator[Found]:
-        allocated, maximum = parse(self._host.proc("sys/fs/file-nr"))
+        allocated, maximum = parse(self._host.proc("sys/fs/file-nr", SHORT_LINES))
         yield _ALLOCATED, allocated
         yield _MAXIMUM, maximum
 

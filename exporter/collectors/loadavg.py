@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from exporter.collectors.base import Host
+from exporter.collectors.base import SHORT_LINES, Host
 from exporter.families import Found, gauge
 
 _LOADS = [
@@ -20,7 +20,7 @@ class LoadavgCollector:
         self._host = host
 
     def collect(self) -> Iterator[Found]:
-        yield from zip(_LOADS, parse(self._host.proc("loadavg")), strict=True)
+        yield from zip(_LOADS, parse(self._host.proc("loadavg", SHORT_LINES)), strict=True)
 
 
 def parse(raw: bytes) -> tuple[float, float, float]:

@@ -71,8 +71,9 @@ class NetclassCollector:
         self._host, self._wanted = host, Filter(exclude=ignored)
         self._ignore_invalid_speed = ignore_invalid_speed
         self._paths: dict[str, list[tuple[str, str]]] = {}
+        self._told: tuple[Mapping[str, Files] | None, list[Found]] = (None, [])
 
-    def collect(self) -> Iterator[Found]:
+    def collect(self) -> list[Found]:
         devices = [name for name in self._host.sys_devices(_FOLDER) if self._wanted(name)]
         if self._paths.keys() != set(devices):
             names = (*_PROPERTIES, *_INFO_FILES)
@@ -82,7 +83,9 @@ class NetclassCollector:
             }
         # Some cannot be read while the link is down; then the property is left out.
         files = {device: self._host.sys_each(paths) for device, paths in self._paths.items()}
-        return families(files, self._ignore_invalid_speed)
+        if files != self._told[0]:  # a device hardly ever changes its state
+            self._told = files, list(families(files, self._ignore_invalid_speed))
+        return self._told[1]
 
 
 def families(devices: Mapping[str, Files], ignore_invalid_speed: bool = False) -> Iterator[Found]:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from exporter.collectors.base import Host, integer, text
+from exporter.collectors.base import SHORT_LINES, Host, integer, text
 from exporter.families import Found, Rows, counter
 from exporter.filters import Filter
 
@@ -52,7 +52,7 @@ class NetdevCollector:
         self._host, self._wanted = host, Filter(include, exclude)
 
     def collect(self) -> Iterator[Found]:
-        stats = parse(self._host.proc("net/dev"))
+        stats = parse(self._host.proc("net/dev", SHORT_LINES))
         kept = {name: row for name, row in stats.items() if self._wanted(name)}
         yield from figures(kept)
         yield _NOHANDLER, dict(self._unhandled(kept))

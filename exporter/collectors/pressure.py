@@ -7,7 +7,7 @@ import errno
 import re
 from collections.abc import Iterator
 
-from exporter.collectors.base import Host, NoDataError
+from exporter.collectors.base import SHORT_LINES, Host, NoDataError
 from exporter.families import Found, counter
 
 _TOTAL = re.compile(rb"^(some|full) .*\btotal=(\d+)", re.MULTILINE)
@@ -38,11 +38,11 @@ class PressureCollector:
         for resource in ("cpu", "io", "memory"):
             yield from parse(resource, self._read(resource))
         # Told by kernels since 6.1 that count the time spent in interrupts.
-        yield from parse("irq", self._host.proc_or_none("pressure/irq") or b"")
+        yield from parse("irq", self._host.proc_or_none("pressure/irq", SHORT_LINES) or b"")
 
     def _read(self, resource: str) -> bytes:
         try:
-            return self._host.proc(f"pressure/{resource}")
+            return self._host.proc(f"pressure/{resource}", SHORT_LINES)
         except OSError as err:
             if err.errno in (errno.ENOENT, errno.EOPNOTSUPP):
                 why = "this kernel keeps no pressure figures (psi=1 turns it on)"

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from functools import lru_cache
 
-from exporter.collectors.base import Host
+from exporter.collectors.base import SHORT_LINES, Host
 from exporter.families import Family, Found, gauge
 
 
@@ -18,7 +18,7 @@ class SockstatCollector:
 
     def collect(self) -> Iterator[Found]:
         for file in ("net/sockstat", "net/sockstat6"):  # one is missing where its protocol is off
-            yield from parse(self._host.proc_or_none(file) or b"", self._page_size)
+            yield from parse(self._host.proc_or_none(file, SHORT_LINES) or b"", self._page_size)
 
 
 def parse(raw: bytes, page_size: int) -> Iterator[Found]:

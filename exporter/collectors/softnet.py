@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from exporter.collectors.base import Host
+from exporter.collectors.base import SHORT_LINES, Host
 from exporter.families import Family, Found, Rows, counter
 
 
@@ -28,7 +28,7 @@ class SoftnetCollector:
         self._host = host
 
     def collect(self) -> Iterator[Found]:
-        yield from parse(self._host.proc("net/softnet_stat"))
+        yield from parse(self._host.proc("net/softnet_stat", SHORT_LINES))
 
 
 def parse(raw: bytes) -> Iterator[Found]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from exporter.collectors.base import Host, NoDataError
+from exporter.collectors.base import SHORT_LINES, Host, NoDataError
 from exporter.collectors.socktable import parse, queued
 from exporter.families import Found, gauge
 
@@ -26,7 +26,7 @@ class UdpQueuesCollector:
     def collect(self) -> Iterator[Found]:
         rows = dict[tuple[str, ...], float]()
         for version, path in _FILES.items():
-            raw = self._host.proc_or_none(path)
+            raw = self._host.proc_or_none(path, SHORT_LINES)
             if raw is not None:
                 rows[version, "tx"], rows[version, "rx"] = queued(parse(raw))
         if not rows:

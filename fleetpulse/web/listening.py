@@ -36,9 +36,9 @@ def bound_to(address: ListenAddress, listener: socket.socket) -> ListenAddress:
 
 
 def _resolved(address: ListenAddress) -> tuple[int, Any]:
-    found = socket.getaddrinfo(
-        address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )
+    # As bytes an address goes without the codec for names in other scripts, which is half a MB.
+    host = address.host.encode() if address.host.isascii() else address.host
+    found = socket.getaddrinfo(host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     # A name may have addresses of both kinds: IPv4 first, where scrapers look first.
     family, _, _, _, where = min(found, key=lambda info: info[0] != socket.AF_INET)
     return family, where

@@ -29,7 +29,8 @@ class RequestReader:
     """Cuts what a client sends into requests. No I/O and no clock.
 
     Each request has an h11.Connection of its own: their heads are all that h11 is needed for, and
-    the other half of its state machine would cost more than making a new one.
+    the other half of its state machine would cost more than making a new one. Who scrapes sends the
+    same bytes each time; those are not even parsed again.
     """
 
     def __init__(self) -> None:
@@ -37,6 +38,9 @@ class RequestReader:
         self._parser = h11.Connection(h11.SERVER, HEAD_LIMIT)
         self._head: h11.Request | None = None
         self._body = 0
+        # What the parser was given: nothing yet, one piece, or None for several.
+        self._piece: bytes | None = b""
+        self._last: tuple[bytes, Read] | None = None  # a request that came alone and in one piece
 
     def feed(self, data: bytes | memoryview) -> None:
         self._unread += data
@@ -48,6 +52,9 @@ class RequestReader:
 
     def next(self) -> Read | None:
         """The next request once all of it is there. RefusedError where there cannot be one."""
+        if self._last is not None and self._piece == b"" and self._unread == self._last[0]:
+            self._unread.clear()
+            return self._last[1]
         try:
             while self._unread:
                 self._feed()
@@ -60,8 +67,10 @@ class RequestReader:
     def _feed(self) -> None:
         """Hands over no more than a head may have: h11 takes a longer one that comes at once."""
         room = HEAD_LIMIT + 1 - len(self._parser.trailing_data[0])
-        self._parser.receive_data(bytes(self._unread[:room]))
+        piece = bytes(self._unread[:room])
         del self._unread[:room]
+        self._piece = piece if self._piece == b"" else None
+        self._parser.receive_data(piece)
 
     def _step(self) -> Read | None:
         """All that h11 makes of what it has; None where it needs more."""
@@ -90,11 +99,13 @@ class RequestReader:
     def _complete(self) -> Read:
         head = self._head
         assert head is not None
-        keep = self._parser.their_state is h11.DONE
+        read = Read(_request(head), keep=self._parser.their_state is h11.DONE)
         self._unread[:0] = self._parser.trailing_data[0]
+        if self._piece and not self._unread:
+            self._last = self._piece, read
         self._parser = h11.Connection(h11.SERVER, HEAD_LIMIT)
-        self._head, self._body = None, 0
-        return Read(_request(head), keep)
+        self._head, self._body, self._piece = None, 0, b""
+        return read
 
 
 def _request(head: h11.Request) -> Request:

@@ -19,7 +19,7 @@ from fleetpulse.web.gate import Gate
 from fleetpulse.web.http import METHODS, Handler, Headers, Request, Response, Route, text
 from fleetpulse.web.listening import bound_to, listen
 from fleetpulse.web.tls import TlsPipe
-from fleetpulse.web.workers import Workers
+from fleetpulse.web.workers import HandOver, Workers
 
 log = logging.getLogger(__name__)
 
@@ -182,13 +182,14 @@ class WebServer:
         )
         return text(503, line, ("Retry-After", "5"))
 
-    def _work(self, handler: Handler, request: Request, done: Done) -> None:
+    def _work(self, handler: Handler, request: Request, done: Done) -> HandOver:
         """In a worker's thread."""
-        response = _FAILED
         try:
             response = _handled(handler, request)
-        finally:
-            self._later(partial(self._finished, done, response))
+        except BaseException:  # the thread ends; the client is not to wait for it
+            self._later(partial(self._finished, done, _FAILED))
+            raise
+        return partial(self._later, partial(self._finished, done, response))
 
     def _finished(self, done: Done, response: Response) -> None:
         self._running -= 1

@@ -7,7 +7,10 @@ from queue import Empty, SimpleQueue
 
 log = logging.getLogger(__name__)
 
-Job = Callable[[], None]
+# What it returns, if anything, hands over the result. The thread counts as free by then: who asks
+# again as soon as there is an answer is served by the same one, not by another that is begun.
+HandOver = Callable[[], None]
+Job = Callable[[], HandOver | None]
 
 
 class Workers:
@@ -70,13 +73,16 @@ class Workers:
             del job
 
     def _do(self, job: Job) -> None:
+        hand_over = None
         try:
-            job()
+            hand_over = job()
         except Exception:  # the thread must go on; the traceback says what happened
             log.exception("a job of %s failed", self._name)
         finally:
             with self._lock:
                 self._unfinished -= 1
+        if hand_over is not None:
+            hand_over()
 
     def _may_leave(self) -> bool:
         with self._lock:
