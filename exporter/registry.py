@@ -59,6 +59,7 @@ class Registry:
         self._runner = Runner[_Judged]("collect", timeout, clock=clock)
         self._one_at_a_time = threading.Lock()  # guards the runner and what follows
         self._complaints: dict[str, str] = {}  # by collector: what was logged last
+        self._excuses: dict[str, str] = {}  # by collector: why it had no data, as logged last
         self._invalid = Counter[tuple[str, ...]]()  # by collector and reason
         self._flights: dict[frozenset[str], _Flight] = {}
         self._flights_lock = threading.Lock()
@@ -157,6 +158,8 @@ class Registry:
 
     def _tell(self, name: str, error: Exception | None) -> None:
         """Logs a failure when it is new, and its end."""
+        if isinstance(error, NoDataError):
+            self._excuse(name, error)
         text = "" if error is None or isinstance(error, NoDataError) else _reason(error)
         if text == self._complaints.get(name, ""):
             return
@@ -168,6 +171,15 @@ class Registry:
         # What a host refuses is told in a line; anything else is a fault of ours.
         trace = None if isinstance(error, (OSError, OverdueError)) else error
         log.warning("collector %s failed: %s", name, text, exc_info=trace)
+
+    def _excuse(self, name: str, error: NoDataError) -> None:
+        """What this host lacks is as it should be; rights that are lacking, a person can give."""
+        if self._excuses.get(name) == str(error):
+            return
+        self._excuses[name] = str(error)
+        refused = isinstance(error.__cause__, PermissionError)
+        level = logging.INFO if refused else logging.DEBUG
+        log.log(level, "collector %s has no data: %s", name, error)
 
     def _told(self, outcomes: dict[str, Outcome[_Judged]]) -> Iterator[Found]:
         yield _DURATION, {(name,): outcome.seconds for name, outcome in outcomes.items()}
