@@ -15,7 +15,7 @@ from exporter.config import ExporterConfig
 from exporter.families import Found
 from exporter.handlers import Handlers
 from exporter.page import TEXT, Style
-from exporter.pages import Pages
+from exporter.pages import Pages, with_current
 from exporter.push.mode import Pushing, http_post
 from exporter.registry import Registry
 from exporter.settings.push import PushConfig
@@ -87,7 +87,7 @@ class ExporterApp:
             self._started = False
             self._pushing.stop()
             self._server.stop()
-            self.pages.registry.close()
+            self.pages.registry.close(at_once=True)
 
     def ready(self) -> str | None:
         """One line for people; None before start()."""
@@ -125,7 +125,8 @@ class ExporterApp:
         return self.pages.make(TEXT).decode()
 
     def _pushed_page(self, style: Style) -> bytes:
-        return self.pages.make(style)  # of what is in force now
+        # Of what is in force now.
+        return with_current(lambda: self.pages, lambda pages: pages.make(style))
 
     def _new_pages(self, config: ExporterConfig) -> Pages:
         registry = Registry(self._make_collectors(config), config.collector_timeout)

@@ -4,11 +4,13 @@ import threading
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from urllib.parse import parse_qs
 
 from exporter.families import Found, Rows, counter
 from exporter.page import OPENMETRICS, TEXT
-from exporter.pages import Pages
+from exporter.pages import Pages, with_current
+from exporter.registry import ClosedError
 from fleetpulse import __version__
 from fleetpulse.web.http import Request, Response, Route
 from fleetpulse.web.negotiate import accepts_gzip, wants_openmetrics
@@ -65,18 +67,24 @@ class Handlers:
         return response
 
     def _answer(self, request: Request) -> Response:
-        pages = self._pages()
         try:
-            names = chosen(request.query, pages.registry.names)
-        except ValueError as err:
-            return Response(400, f"{err}\n".encode())
-        openmetrics = wants_openmetrics(request.headers.get("accept", ""))
-        style = OPENMETRICS if openmetrics else TEXT
-        body = pages.make(style, names)
-        if not accepts_gzip(request.headers.get("accept-encoding", "")):
-            return Response(200, body, style.content_type)
-        packed = zlib.compress(body, _LEVEL, _GZIP)
-        return Response(200, packed, style.content_type, (("Content-Encoding", "gzip"),))
+            return with_current(self._pages, partial(_page, request))
+        except ClosedError:
+            return Response(503, b"the exporter ends\n")
+
+
+def _page(request: Request, pages: Pages) -> Response:
+    try:
+        names = chosen(request.query, pages.registry.names)
+    except ValueError as err:
+        return Response(400, f"{err}\n".encode())
+    openmetrics = wants_openmetrics(request.headers.get("accept", ""))
+    style = OPENMETRICS if openmetrics else TEXT
+    body = pages.make(style, names)
+    if not accepts_gzip(request.headers.get("accept-encoding", "")):
+        return Response(200, body, style.content_type)
+    packed = zlib.compress(body, _LEVEL, _GZIP)
+    return Response(200, packed, style.content_type, (("Content-Encoding", "gzip"),))
 
 
 def _landing_page(telemetry_path: str) -> Response:

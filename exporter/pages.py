@@ -2,11 +2,14 @@
 
 import threading
 from collections.abc import Callable, Collection, Iterable
+from typing import TypeVar
 
 from exporter.block import Block
 from exporter.families import Found
 from exporter.page import Part, Shape, Style, render
-from exporter.registry import Registry
+from exporter.registry import ClosedError, Registry
+
+T = TypeVar("T")
 
 
 class Pages:
@@ -19,7 +22,10 @@ class Pages:
         self._lock = threading.Lock()  # guards the block and the shape
 
     def make(self, style: Style, names: Collection[str] | None = None) -> bytes:
-        """A page of the collectors named, of all by default. KeyError for one there is not."""
+        """A page of the collectors named, of all by default.
+
+        KeyError for one there is not, ClosedError when a reload has put others in their place.
+        """
         own = self._own_part()
         return render([*self.registry.gather(names), own], style)
 
@@ -31,3 +37,14 @@ class Pages:
                 self.registry.reserve(part.shape.families())
                 self._shape = part.shape
             return part
+
+
+def with_current(pages: Callable[[], Pages], use: Callable[[Pages], T]) -> T:
+    """use(pages()); once more, with the new ones, where a reload came in between."""
+    while True:
+        current = pages()
+        try:
+            return use(current)
+        except ClosedError:
+            if pages() is current:  # the exporter ends
+                raise

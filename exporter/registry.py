@@ -1,5 +1,6 @@
 """Runs the collectors for a page and turns their failures into metrics."""
 
+import gc
 import logging
 import threading
 import time
@@ -31,6 +32,11 @@ _INVALID = counter(
     "reason",
 )
 
+
+class ClosedError(Exception):
+    """The registry was closed before it could gather; another may have taken its place."""
+
+
 _Judged = tuple[Part, list[Dropped], Block]
 _Flight = Future[list[Part]]
 _NOT_ASKED: Outcome[_Judged] = Outcome(None, NoDataError("there was nothing a little ago"), 0.0)
@@ -51,6 +57,7 @@ class Registry:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._collectors = {collector.name: collector for collector in collectors}
+        self.names = tuple(self._collectors)
         self._guests = {name for name, one in self._collectors.items() if _is_guest(one)}
         self._owners: dict[str, str] = {}  # by name of a family: whose it is
         self._blocks = {name: self._new_block(name) for name in self._collectors}
@@ -62,15 +69,13 @@ class Registry:
         self._runner = Runner[_Judged]("collect", timeout, clock=clock)
         self._one_at_a_time = threading.Lock()  # guards the runner and what follows
         self._complaints: dict[str, str] = {}  # by collector: what was logged last
+        self._excuses: dict[str, str] = {}  # by collector: why it had no data, as logged last
         self._invalid = Counter[tuple[str, ...]]()  # by collector and reason
         self._flights: dict[frozenset[str], _Flight] = {}
-        self._flights_lock = threading.Lock()
+        self._flights_lock = threading.Lock()  # guards these two
+        self._closed = False
         self.joined = 0  # how many gather() calls shared another's run
         self.reserve((_DURATION, _SUCCESS, _INVALID))
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return tuple(self._collectors)
 
     @property
     def failing(self) -> list[str]:
@@ -80,10 +85,13 @@ class Registry:
     def gather(self, names: Collection[str] | None = None) -> list[Part]:
         """Parts of the collectors named, of all by default, in the order of their names.
 
-        Never raises for a collector. KeyError for a name that is not among `names`.
+        Never raises for a collector. KeyError for a name that is not among `names`, ClosedError
+        after close().
         """
-        wanted = frozenset(self._collectors if names is None else names)
         with self._flights_lock:
+            if self._closed:
+                raise ClosedError
+            wanted = frozenset(self.names if names is None else names)
             under_way = self._flights.get(wanted)
             flight = self._flights.setdefault(wanted, _Flight())
             self.joined += under_way is not None
@@ -98,13 +106,28 @@ class Registry:
                 if owner in self._guests:
                     self._blocks[owner] = self._new_block(owner)  # it is to ask again
 
-    def close(self) -> None:
-        """Lets collectors go that hold something, as processes of their own."""
+    def close(self, *, at_once: bool = False) -> None:
+        """Lets collectors go that hold something, as processes of their own.
+
+        With the last gather() that is under way, which shall not find them gone; unless at once.
+        """
+        with self._flights_lock:
+            self._closed = True
+            idle = not self._flights
         self._runner.close()
-        for collector in self._collectors.values():
+        if idle or at_once:
+            self._release()
+
+    def _release(self) -> None:
+        for collector in list(self._collectors.values()):
             close = getattr(collector, "close", None)
             if close is not None:
                 close()
+        self._collectors.clear()
+        self._blocks.clear()
+        # Some refer to themselves. The files that they keep open are to make room now for those
+        # of others, and not when it so happens that they are found.
+        gc.collect()
 
     def _lead(self, flight: _Flight, wanted: frozenset[str]) -> list[Part]:
         try:
@@ -119,6 +142,9 @@ class Registry:
         finally:
             with self._flights_lock:
                 del self._flights[wanted]
+                last = self._closed and not self._flights
+            if last:
+                self._release()
 
     def _gather(self, wanted: frozenset[str]) -> list[Part]:
         outcomes = self._run(wanted)
@@ -158,7 +184,7 @@ class Registry:
         return owner == collector
 
     def _judge(self, name: str, part: Part, dropped: Sequence[Dropped], block: Block) -> list[Part]:
-        if block is not self._blocks[name]:
+        if block is not self._blocks.get(name):
             return []  # it told, before it lost a name to another; its next turn will be without
         for one in dropped:
             if not self._invalid[name, one.reason]:
@@ -168,6 +194,8 @@ class Registry:
 
     def _tell(self, name: str, error: Exception | None) -> None:
         """Logs a failure when it is new, and its end."""
+        if isinstance(error, NoDataError):
+            self._excuse(name, error)
         text = "" if error is None or isinstance(error, NoDataError) else _reason(error)
         if text == self._complaints.get(name, ""):
             return
@@ -179,6 +207,16 @@ class Registry:
         # What a host refuses is told in a line; anything else is a fault of ours.
         trace = None if isinstance(error, (OSError, OverdueError)) else error
         log.warning("collector %s failed: %s", name, text, exc_info=trace)
+
+    def _excuse(self, name: str, error: NoDataError) -> None:
+        """What this host lacks is as it should be; rights that are lacking, a person can give."""
+        text = str(error)
+        if self._excuses.get(name) == text:
+            return
+        self._excuses[name] = text
+        refused = isinstance(error.__cause__, PermissionError)
+        level = logging.INFO if refused else logging.DEBUG
+        log.log(level, "collector %s has no data: %s", name, text)
 
     def _told(self, outcomes: dict[str, Outcome[_Judged]]) -> Iterator[Found]:
         yield _DURATION, {(name,): outcome.seconds for name, outcome in outcomes.items()}

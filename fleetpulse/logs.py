@@ -14,6 +14,8 @@ _TROUBLE = re.compile(
     r"|ts=\S+ level=(?:warning|error|critical) "
     r'|\{"ts": "[^"]+", "level": "(?:warning|error|critical)"'
 )
+# What a terminal obeys, or takes for the end of a line.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 _NOISY = ("urllib3", "schedule", "werkzeug")  # at INFO they tell of every single request or job
 
 
@@ -32,13 +34,24 @@ def level_number(level: str) -> int:
 
 def formatter(form: str) -> logging.Formatter:
     if form == "text":
-        return logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
+        return Text("%(asctime)s %(levelname)s %(name)s: %(message)s")
     return Logfmt() if form == "logfmt" else Json()
 
 
 def wants_a_person(line: str) -> bool:
     """Whether a line, in whichever form, was logged as a warning or worse."""
     return _TROUBLE.match(line) is not None
+
+
+class Text(logging.Formatter):
+    """For people: a line an event, what follows of a message or a traceback is indented.
+
+    So nothing that others named, such as a file or a mount, can pass for a line of its own.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", super().format(record))
+        return text.replace("\n", "\n    ")
 
 
 class Logfmt(logging.Formatter):

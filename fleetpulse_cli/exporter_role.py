@@ -85,7 +85,14 @@ def run_exporter(options: argparse.Namespace) -> int:
 def _once(app: "ExporterApp", *, push: bool) -> int:
     if push:
         return app.push_once()
-    sys.stdout.write(app.render())
+    try:
+        # A page is UTF-8, whatever the terminal's language.
+        sys.stdout.buffer.write(app.render().encode())
+        sys.stdout.flush()
+    except OSError as err:
+        # What could not be written is not to be tried again at the interpreter's end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise StartError(f"the page cannot be written: {err.strerror}") from err
     return 0
 
 

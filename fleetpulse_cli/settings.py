@@ -2,6 +2,7 @@
 
 import logging
 import os
+import threading
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -33,6 +34,7 @@ class Settings(Generic[T]):
     ) -> None:
         self.path = path
         self._read, self._now = read, now
+        self._reloading = threading.Lock()  # a signal and the watch may want it at the same time
         self.current: T = read(path)
         self.successful, self.succeeded_at = True, now()
 
@@ -43,16 +45,23 @@ class Settings(Generic[T]):
 
     def reload(self, apply: Callable[[T], None] = lambda _root: None) -> bool:
         """Reads the file anew and applies it. On any fault the old version stays in force."""
+        with self._reloading:
+            self.successful = self._take_over(apply)
+            return self.successful
+
+    def _take_over(self, apply: Callable[[T], None]) -> bool:
         try:
             fresh = self._read(self.path)
             apply(fresh)
         except FleetPulseError as err:
-            self.successful = False
             faults = err.faults if isinstance(err, ConfigError) else (str(err),)
             for fault in faults:
                 log.error("reload refused, the old configuration stays: %s", fault)
             return False
-        self.current, self.successful, self.succeeded_at = fresh, True, self._now()
+        except Exception:  # what serves well must go on; the traceback says what happened
+            log.exception("reload failed, the old configuration stays")
+            return False
+        self.current, self.succeeded_at = fresh, self._now()
         log.info("configuration reloaded")
         return True
 
@@ -80,13 +89,16 @@ def present(paths: Iterable[Path | None]) -> list[Path]:
 
 def find_file(given: Path | None) -> Path | None:
     """The file named on the command line, else fleetpulse.yml here, else none (all defaults)."""
-    if given is not None:
-        if not given.is_file():
-            raise StartError(
-                f"{given}: no such configuration file; leave --config out for defaults"
-            )
-        return given
-    return DEFAULT_FILE if DEFAULT_FILE.is_file() else None
+    try:
+        if given is None:
+            return DEFAULT_FILE if DEFAULT_FILE.is_file() else None
+        if given.is_file():
+            return given
+    except OSError as err:  # a folder on the way that this user may not enter
+        if given is None:
+            return None  # nor is it then meant for this user
+        raise StartError(f"{given}: cannot be read: {err.strerror}") from err
+    raise StartError(f"{given}: no such configuration file; leave --config out for defaults")
 
 
 def prepare_data_dir(path: Path) -> Path:

@@ -45,17 +45,26 @@ def wait_for(what: str, look: Callable[[], T | None], deadline: float = DEADLINE
 
 
 class Process:
-    """A `fleetpulse` command as a real process. Its output is in .log."""
+    """A `fleetpulse` command as a real process. Its output is in .log.
 
-    def __init__(self, arguments: Sequence[str], log: Path, **environment: str) -> None:
-        self.arguments, self.log = list(arguments), log
+    under: a command that runs the one that follows it.
+    """
+
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        log: Path,
+        under: Sequence[str] = (),
+        **environment: str,
+    ) -> None:
+        self.arguments, self.log, self._under = list(arguments), log, under
         self._environment = {**os.environ, **environment}
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Self:
         with self.log.open("ab") as out:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "fleetpulse_cli.main", *self.arguments],
+                [*self._under, sys.executable, "-m", "fleetpulse_cli.main", *self.arguments],
                 cwd=ROOT,
                 env=self._environment,
                 stdin=subprocess.DEVNULL,

@@ -130,6 +130,36 @@ def test_other_commands_take_no_flags_of_the_exporters(capsys: pytest.CaptureFix
     assert "unrecognized arguments: --collector.cpu" in capsys.readouterr().err
 
 
+def once(folder: Path, out: str) -> "subprocess.CompletedProcess[str]":
+    """A page with a name that is not ASCII, where the language of all programs is C."""
+    (folder / "proc/self").mkdir(parents=True)
+    (folder / "proc/self/mounts").write_text("/dev/a /größe ext4 rw 0 0\n")
+    flags = ["--collector.disable-defaults", "--collector.filesystem"]
+    line = ["exporter", "--once", *flags, "--path.procfs", str(folder / "proc")]
+    with Path(out).open("wb") as stdout:
+        return subprocess.run(
+            [sys.executable, "-m", "fleetpulse_cli.main", *line], cwd=folder,
+            env={"PYTHONPATH": str(ROOT), "LC_ALL": "C", "PYTHONUTF8": "0",
+                 "PYTHONCOERCECLOCALE": "0"},
+            stdout=stdout, stderr=subprocess.PIPE, text=True, timeout=60, check=False,
+        )  # fmt: skip
+
+
+def test_the_page_is_utf_8_in_any_language(tmp_path: Path) -> None:
+    done = once(tmp_path, str(tmp_path / "page"))
+    assert done.returncode == 0
+    assert "größe" in (tmp_path / "page").read_text(encoding="utf-8")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_a_page_that_cannot_be_written_is_a_line(tmp_path: Path) -> None:
+    done = once(tmp_path, "/dev/full")
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    said = "fleetpulse exporter: the page cannot be written: No space left on device"
+    assert done.stderr.splitlines()[-1] == said
+
+
 HEAVY = {
     "api", "email", "flask", "gunicorn", "http", "json", "numpy", "prometheus_client", "pydantic",
     "requests", "rules", "scraper", "socketserver", "sqlite3", "subprocess", "tempfile", "urllib3",

@@ -1,7 +1,11 @@
 """The file as a whole: the example, sections, reload, the data folder."""
 
 import dataclasses
+import os
 import re
+import subprocess
+import sys
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -121,6 +125,70 @@ def test_a_reload_that_the_role_refuses_counts_as_failed(tmp_path: Path) -> None
 
     assert not settings.reload(refuse)
     assert settings.current is before
+
+
+def test_a_fault_of_ours_in_a_reload_ends_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = whole_file(write(tmp_path / "f.yml", "api: {threads: 3}"))
+    before = settings.current
+
+    def fail(_root: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    assert not settings.reload(fail)
+    assert settings.current is before
+    assert not settings.successful
+    assert "reload failed, the old configuration stays" in caplog.text
+
+
+def test_two_reloads_do_not_overtake_each_other(tmp_path: Path) -> None:
+    """Or what was read first could be what is in force at last."""
+    settings = whole_file(write(tmp_path / "f.yml", "api: {threads: 3}"))
+    applied: list[int] = []
+    first_applies, go_on = threading.Event(), threading.Event()
+
+    def slow(root: Any) -> None:
+        first_applies.set()
+        assert go_on.wait(30)
+        applied.append(root.api.threads)
+
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(settings.reload, slow)
+        assert first_applies.wait(30)
+        write(tmp_path / "f.yml", "api: {threads: 4}")
+        second = pool.submit(settings.reload, lambda root: applied.append(root.api.threads))
+        go_on.set()
+        assert first.result(30)
+        assert second.result(30)
+    assert applied == [3, 4]
+
+
+def test_a_file_that_this_user_cannot_look_for() -> None:
+    with pytest.raises(StartError, match="cannot be read: File name too long"):
+        find_file(Path("x" * 300))
+
+
+_AS_NOBODY = """
+import os, sys
+from fleetpulse_cli.settings import find_file
+os.chdir(sys.argv[1])
+os.seteuid(65534)
+print(find_file(None))
+"""
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root may be nobody"
+)
+def test_a_folder_that_this_user_cannot_enter_has_no_file_for_it(tmp_path: Path) -> None:
+    (tmp_path / "closed").mkdir(mode=0o700)
+    write(tmp_path / "closed" / "fleetpulse.yml", "")
+    done = subprocess.run(
+        [sys.executable, "-c", _AS_NOBODY, str(tmp_path / "closed")], cwd=ROOT,
+        capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert done.stdout == "None\n"
 
 
 def test_no_file_of_the_name_given(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """node_filesystem_* of made-up mounts."""
 
+import errno
 import logging
 import os
 import re
@@ -118,6 +119,29 @@ def test_a_silent_mount_has_an_error_and_no_figures(
         "mount /srv/share answers again",
         "mount /srv/share/disk answers again",
     ]
+
+
+def test_of_very_many_mounts_that_fail_a_few_are_named(
+    world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    lines = "".join(f"/dev/x{n} /gone/{n} ext4 rw 0 0\n" for n in range(2000))
+    failing = True
+
+    def local(path: bytes) -> Figures:
+        if failing:
+            raise OSError(errno.EIO, "Input/output error")
+        return statvfs(path)
+
+    collector = FilesystemCollector(host_of(tmp_path, lines), local=local, asker=world.asker())
+    with caplog.at_level(logging.INFO):
+        page = page_of(collector.collect())
+        failing = False
+        page_of(collector.collect())
+    assert sum(value for name, value in page.items() if "device_error" in name) == 2000
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == 22
+    assert told[9:11] == ["mount /gone/9: Input/output error", "and 1990 further mounts fail"]
+    assert told[20:] == ["mount /gone/9 answers again", "and 1990 further mounts answer again"]
 
 
 def test_an_error_of_a_local_mount(world: World, tmp_path: Path) -> None:

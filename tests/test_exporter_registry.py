@@ -63,15 +63,33 @@ def test_a_failure_is_logged_when_it_changes(caplog: pytest.LogCaptureFixture) -
     assert [bool(record.exc_info) for record in caplog.records] == [False, True, False]
 
 
-def test_a_host_without_the_subsystem_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_host_without_the_subsystem_is_no_news(caplog: pytest.LogCaptureFixture) -> None:
     def nothing() -> Iterable[Found]:
         raise NoDataError("none here")
 
     registry = Registry([FakeCollector("x", nothing)], 5.0)
-    page = page_of(registry)
-    assert page['node_scrape_collector_success{collector="x"}'] == 0
+    with caplog.at_level(logging.DEBUG):
+        pages = [page_of(registry) for _ in range(2)]
+    assert [page['node_scrape_collector_success{collector="x"}'] for page in pages] == [0, 0]
     assert registry.failing == []
-    assert not caplog.records
+    (record,) = caplog.records
+    assert (record.levelno, record.getMessage()) == (
+        logging.DEBUG, "collector x has no data: none here"
+    )  # fmt: skip
+
+
+def test_rights_that_are_lacking_are_told_in_a_line(caplog: pytest.LogCaptureFixture) -> None:
+    def refused() -> Iterable[Found]:
+        raise NoDataError("for root alone") from PermissionError(13, "Permission denied")
+
+    registry = Registry([FakeCollector("x", refused)], 5.0)
+    with caplog.at_level(logging.INFO):
+        registry.gather()
+        registry.gather()
+    (record,) = caplog.records
+    assert record.levelno == logging.INFO
+    assert record.getMessage() == "collector x has no data: for root alone"
+    assert not record.exc_info
 
 
 @pytest.mark.parametrize(

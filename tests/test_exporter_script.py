@@ -146,7 +146,9 @@ class Runs:
         self.at_once = self.most_at_once = 0
         self._lock = threading.Lock()
 
-    def __call__(self, command: Any, *, timeout: float, most: int) -> Result:
+    def __call__(
+        self, command: Any, *, timeout: float, most: int, unwanted: Callable[[], bool]
+    ) -> Result:
         with self._lock:
             self.began += 1
             self.at_once += 1
@@ -331,6 +333,23 @@ def test_whatever_a_script_writes_the_page_stands(output: bytes) -> None:
 
 def threads(names: Iterable[threading.Thread]) -> list[str]:
     return [one.name for one in names if one.name.startswith("script-")]
+
+
+@pytest.mark.parametrize("code", SLOW)
+def test_with_the_collector_its_scripts_end(code: str, tmp_path: Path) -> None:
+    note = tmp_path / "pid"
+    begin = f"import os; open({str(note)!r}, 'w').write(str(os.getpid()) + ' ')\n"
+    script = Script("slow", (sys.executable, "-c", begin + code), timeout=60.0)
+    waiting = [Script(f"waits-{n}", ("sleep", "60"), timeout=60.0) for n in range(8)]
+    collector = ScriptCollector([script, *waiting], patience=0.0)
+    samples(collector)
+    pid = int(wait_for("its number", lambda: note.exists() and note.read_text()))
+    collector.close()
+    wait_for("its end", lambda: not is_alive(pid))
+    wait_for(
+        "the end of all threads",
+        lambda: not [t for t in threading.enumerate() if "waits" in t.name],
+    )
 
 
 def test_no_thread_is_left_when_nothing_runs() -> None:

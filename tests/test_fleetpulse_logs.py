@@ -49,6 +49,18 @@ def test_json_is_an_object_on_a_line(message: str) -> None:
     }
 
 
+TEXTS = [
+    pytest.param("größe: 5\t1", "größe: 5\t1", id="letters and tabs stay as they are"),
+    pytest.param("a\n2026-01-01 ERROR b", "a\n    2026-01-01 ERROR b", id="a line of its own"),
+    pytest.param("a\r\x1b[2Jb\x85", r"a\x0d\x1b[2Jb\x85", id="a terminal's commands"),
+]
+
+
+@pytest.mark.parametrize(("message", "told"), TEXTS)
+def test_in_text_nothing_passes_for_another_event(message: str, told: str) -> None:
+    assert formatter("text").format(record(message)).endswith(f" INFO exporter.app: {told}")
+
+
 @pytest.mark.parametrize("form", ["logfmt", "json"])
 def test_a_traceback_stays_on_the_line(form: str) -> None:
     try:

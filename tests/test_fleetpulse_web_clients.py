@@ -7,7 +7,7 @@ from contextlib import ExitStack, closing
 
 import pytest
 
-from fleetpulse.web.crowd import Crowd
+from fleetpulse.web.crowd import Crowd, most_connections
 from tests.support import drip_until_cut, wait_for
 from tests.web_fakes import HUGE, Serve, connect, get, read_all, serving, statuses, talk
 
@@ -16,6 +16,20 @@ from tests.web_fakes import HUGE, Serve, connect, get, read_all, serving, status
 def serve() -> Iterator[Serve]:
     with serving() as start:
         yield start
+
+
+LIMITS = [
+    pytest.param(64, 16, id="a quarter of the files"),
+    pytest.param(2, 1, id="one at least"),
+    pytest.param(1 << 20, 512, id="not without end"),
+    pytest.param(-1, 512, id="no limit"),
+]
+
+
+@pytest.mark.parametrize(("descriptors", "connections"), LIMITS)
+def test_there_are_no_more_clients_than_room(descriptors: int, connections: int) -> None:
+    assert most_connections(descriptors) == connections
+    assert 1 <= most_connections() <= 512
 
 
 class Guest:

@@ -23,10 +23,12 @@ OWN = {
     "Unit.Description", "Unit.After", "Service.SyslogIdentifier", "Service.ExecStart",
     "Service.MemoryMax", "Service.LimitNOFILE", "Install.WantedBy",
 }  # fmt: skip
-# The exporter looks at its host, so it goes without some walls, and has one the others cannot have.
+# The exporter looks at its host, so it goes without some walls, and has one the others cannot have;
+# and it alone tells systemd how it is.
 EXPORTERS_OWN = {
     "Service.SystemCallFilter", "Service.ProtectHome", "Service.ProtectClock",
     "Service.ProtectHostname", "Service.ProtectProc", "Service.InaccessiblePaths",
+    "Service.PrivateTmp", "Service.Type", "Service.WatchdogSec",
 }  # fmt: skip
 
 Unit = dict[str, list[str]]
@@ -87,7 +89,8 @@ def test_a_unit_has_few_rights(name: str) -> None:
     assert unit["Service.CapabilityBoundingSet"] == [""]
     assert unit["Service.ProtectSystem"] == ["strict"]
     assert unit["Service.ProtectHome"] in (["yes"], ["read-only"])
-    assert unit["Service.NoNewPrivileges"] == unit["Service.PrivateTmp"] == ["yes"]
+    assert unit["Service.NoNewPrivileges"] == ["yes"]
+    assert unit.get("Service.PrivateTmp", ["no"]) == (["no"] if name == EXPORTER else ["yes"])
     assert re.fullmatch(r"\d+[MG]", unit["Service.MemoryMax"][0])
 
 
@@ -95,10 +98,21 @@ def test_the_exporter_sees_the_host() -> None:
     """What would hide it, tell of another file system, or take the clock's state away."""
     unit = read_unit(EXPORTER)
     assert unit["Service.ProtectHome"] == ["read-only"]  # "yes" puts an empty folder there
-    hiding = ("ProcSubset", "ProtectProc", "PrivateNetwork", "ProtectClock", "ProtectHostname")
+    hiding = (
+        *("ProcSubset", "ProtectProc", "PrivateNetwork", "ProtectClock", "ProtectHostname"),
+        *("PrivateTmp", "RootDirectory", "TemporaryFileSystem"),
+    )
     assert not {f"Service.{key}" for key in hiding} & unit.keys()
     # After ~@privileged, which holds the clock's calls, or it would take them away again.
     assert unit["Service.SystemCallFilter"][-1] == "adjtimex clock_adjtime"
+    families = set(unit["Service.RestrictAddressFamilies"][0].split())
+    assert {"AF_UNIX", "AF_NETLINK"} <= families  # the bus; the kernel's list of sockets
+
+
+def test_the_exporter_tells_systemd_how_it_is() -> None:
+    unit = read_unit(EXPORTER)
+    assert unit["Service.Type"] == ["notify"]
+    assert unit["Service.WatchdogSec"] == ["30s"]
 
 
 def test_a_role_comes_back_unless_a_person_is_needed() -> None:
@@ -137,9 +151,9 @@ def test_systemd_understands_the_units(tmp_path: Path) -> None:
 @needs("systemd-analyze")
 def test_a_misspelt_setting_would_be_found(tmp_path: Path) -> None:
     text = (UNITS / EXPORTER).read_text().replace(PROGRAM, sys.executable)
-    (tmp_path / EXPORTER).write_text(text.replace("PrivateTmp=", "PrivateTemp="))
+    (tmp_path / EXPORTER).write_text(text.replace("PrivateDevices=", "PrivateDevice="))
     (fault,) = complaints(tmp_path)
-    assert "PrivateTemp" in fault
+    assert "'PrivateDevice'" in fault
 
 
 def complaints(folder: Path) -> list[str]:

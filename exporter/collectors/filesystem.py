@@ -18,6 +18,8 @@ from exporter.statvfs.process import Answer, Figures, statvfs
 
 log = logging.getLogger(__name__)
 
+_SAID = 10  # mounts that are named in the log at a time
+
 Pattern = re.Pattern[str]
 
 
@@ -131,13 +133,22 @@ class FilesystemCollector:
         }
         if errors == self._errors:
             return
-        for path, error in errors.items():
-            if error != self._errors.get(path):
-                log.warning("mount %s: %s", text(path), error)
-        for path in self._errors:
-            if path in answers and path not in errors:
-                log.info("mount %s answers again", text(path))
+        news = [
+            f"{text(path)}: {error}"
+            for path, error in errors.items()
+            if error != self._errors.get(path)
+        ]
+        back = [text(path) for path in self._errors if path in answers and path not in errors]
         self._errors = errors
+        # With a server, thousands of mounts may go or come back; the page tells which.
+        for line in news[:_SAID]:
+            log.warning("mount %s", line)
+        if len(news) > _SAID:
+            log.warning("and %d further mounts fail", len(news) - _SAID)
+        for line in back[:_SAID]:
+            log.info("mount %s answers again", line)
+        if len(back) > _SAID:
+            log.info("and %d further mounts answer again", len(back) - _SAID)
 
 
 def families(found: Sequence[tuple[Mount, Answer]]) -> Iterator[Found]:

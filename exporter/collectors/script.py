@@ -35,6 +35,7 @@ _OWN = (SUCCESS.name, DURATION.name, EXIT_CODE.name, LAST_RUN.name)
 _MOST_BYTES = 1 << 20
 _MOST_SAMPLES = 10_000
 _AT_ONCE = 4
+_FAREWELL = 1.0  # seconds in which all that run have ended, when nobody wants them any more
 _SHOWN = 200  # characters of what a script complains of that are logged
 
 Run = Callable[..., command.Result]
@@ -85,7 +86,9 @@ class ScriptCollector:
     ) -> None:
         self._patience, self._clock = patience, clock
         places = threading.Semaphore(_AT_ONCE)
-        self._jobs = [Job(script, run, places, clock, now) for script in scripts]
+        self._closed = threading.Event()
+        closed = self._closed.is_set
+        self._jobs = [Job(script, run, places, clock, now, closed) for script in scripts]
         self._logged = set[str]()
 
     def collect(self) -> Iterator[Found]:
@@ -100,6 +103,13 @@ class ScriptCollector:
                    *conflicts])  # fmt: skip
         yield from outcome(last)
         yield from found
+
+    def close(self) -> None:
+        """Ends the scripts that run; they would outlive whom they run for."""
+        self._closed.set()
+        deadline = self._clock() + _FAREWELL
+        for job in self._jobs:
+            job.wait(deadline - self._clock())
 
     def _log(self, faults: Sequence[str]) -> None:
         """Each fault once, for as long as it lasts."""
@@ -119,8 +129,10 @@ class Job:
         places: threading.Semaphore,
         clock: Callable[[], float],
         now: Callable[[], float],
+        unwanted: Callable[[], bool],
     ) -> None:
         self.script, self._run, self._places = script, run, places
+        self._unwanted = unwanted
         self._clock, self._now = clock, now
         self.last: Last | None = None
         self._started = float("-inf")
@@ -151,9 +163,14 @@ class Job:
     def _work(self) -> None:
         try:
             with self._places:
+                if self._unwanted():
+                    return  # those before it in the queue took their time
                 began = self._clock()
                 result = self._run(
-                    self.script.command, timeout=self.script.timeout, most=_MOST_BYTES
+                    self.script.command,
+                    timeout=self.script.timeout,
+                    most=_MOST_BYTES,
+                    unwanted=self._unwanted,
                 )
                 self._stuck = result.stuck
                 self.last = self._judged(result, self._clock() - began)

@@ -19,6 +19,7 @@ ENVIRONMENT = {
 }
 _CHUNK = 64 << 10
 _COMPLAINTS = 2048  # bytes of what a program writes to stderr that are kept
+_LOOK = 0.1  # seconds after which it is seen that nobody wants the output any more
 _GRACE = 1.0  # seconds in which a killed program is gone, if it is not stuck in the kernel
 
 Popen = subprocess.Popen[bytes]
@@ -43,13 +44,15 @@ def run(
     *,
     timeout: float,
     most: int,
+    unwanted: Callable[[], bool] = lambda: False,
     clock: Callable[[], float] = time.monotonic,
 ) -> Result:
-    """At the deadline, or once there are more than most bytes, all of its group are killed.
+    """At the deadline, or once there are more than most bytes, all of its group are killed; or
+    soon after it is unwanted.
 
     Never raises, and never takes longer than timeout and a second.
     """
-    deadline = clock() + timeout
+    patience = _Patience(clock() + timeout, clock, unwanted)
     try:
         process = _started(command)
     except (OSError, ValueError) as err:
@@ -57,7 +60,7 @@ def run(
         return Result(fault=f"cannot be started: {reason}")
     streams = _Streams(process, most)
     try:
-        fault = streams.read(deadline, clock) or _ended(process, deadline - clock())
+        fault = streams.read(patience) or _ended(process, patience)
         if fault:
             _kill(process)
     except BaseException:
@@ -82,6 +85,25 @@ def _started(command: Sequence[str]) -> Popen:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Patience:
+    """How long a program is waited for."""
+
+    deadline: float
+    clock: Callable[[], float]
+    unwanted: Callable[[], bool]
+
+    def fault(self) -> str:
+        """Why no longer, or nothing."""
+        if self.unwanted():
+            return "was ended"
+        return "took too long" if self.clock() >= self.deadline else ""
+
+    def turn(self) -> float:
+        """Seconds until the next look."""
+        return max(0.0, min(_LOOK, self.deadline - self.clock()))
+
+
 class _Streams:
     """What a process writes to stdout and stderr."""
 
@@ -92,16 +114,15 @@ class _Streams:
         self._most = most
         self.output, self.complaints = bytearray(), bytearray()
 
-    def read(self, deadline: float, clock: Callable[[], float]) -> str:
+    def read(self, patience: _Patience) -> str:
         """Until both have ended. A fault where that is too late, or too much."""
         with selectors.DefaultSelector() as selector:
             for file in self._files:
                 selector.register(file, selectors.EVENT_READ)
             while selector.get_map():
-                left = deadline - clock()
-                if left <= 0:
-                    return "took too long"
-                for key, _ in selector.select(left):
+                if fault := patience.fault():
+                    return fault
+                for key, _ in selector.select(patience.turn()):
                     chunk = os.read(key.fd, _CHUNK)
                     if not chunk:
                         selector.unregister(key.fileobj)
@@ -121,13 +142,16 @@ class _Streams:
             file.close()
 
 
-def _ended(process: Popen, timeout: float) -> str:
+def _ended(process: Popen, patience: _Patience) -> str:
     """A program may close its output and go on."""
-    try:
-        process.wait(max(0.0, timeout))
-    except subprocess.TimeoutExpired:
-        return "took too long"
-    return ""
+    while True:
+        try:
+            process.wait(patience.turn())
+        except subprocess.TimeoutExpired:
+            if fault := patience.fault():
+                return fault
+        else:
+            return ""
 
 
 def _kill(process: Popen) -> None:

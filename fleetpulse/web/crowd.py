@@ -2,6 +2,26 @@
 
 from typing import Generic, Protocol, TypeVar
 
+_MOST = 512
+
+
+def most_connections(descriptors: int | None = None) -> int:
+    """How many clients there is room for: a quarter of the files that the process may have open,
+    as the rest of it needs some too. descriptors: so many; by default what the system says.
+    """
+    if descriptors is None:
+        descriptors = _limit()
+    return min(_MOST, max(1, descriptors // 4)) if descriptors > 0 else _MOST
+
+
+def _limit() -> int:
+    """0 or less where there is none."""
+    try:
+        import resource  # not on every system
+    except ImportError:
+        return 0
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
 
 class _Guest(Protocol):
     def dismiss(self) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from fleetpulse.errors import StartError
 from fleetpulse.values import ListenAddress
 
-_BACKLOG = 512
+BACKLOG = 512
 _ALL = ("", "0.0.0.0", "::")  # noqa: S104 - compared, not bound
 _NO_IPV6 = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT)
 
@@ -63,7 +63,7 @@ def _bound(family: int, where: Any, *, dual: bool = False) -> socket.socket:
         if family == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if dual else 1)
         listener.bind(where)
-        listener.listen(_BACKLOG)
+        listener.listen(BACKLOG)
         listener.setblocking(False)
     except OSError:
         listener.close()

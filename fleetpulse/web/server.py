@@ -1,6 +1,7 @@
 """The server: listens, and takes each request to its route's handler."""
 
 import asyncio
+import errno
 import logging
 import socket
 import threading
@@ -9,15 +10,16 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from fleetpulse.errors import ConfigError, StartError
 from fleetpulse.service import STOP_DEADLINE
 from fleetpulse.values import ListenAddress
 from fleetpulse.web.connection import Connection, Done
-from fleetpulse.web.crowd import Crowd
+from fleetpulse.web.crowd import Crowd, most_connections
 from fleetpulse.web.gate import Gate
 from fleetpulse.web.http import METHODS, Handler, Headers, Request, Response, Route, text
-from fleetpulse.web.listening import bound_to, listen
+from fleetpulse.web.listening import BACKLOG, bound_to, listen
 from fleetpulse.web.tls import TlsPipe
 from fleetpulse.web.workers import HandOver, Workers
 
@@ -25,6 +27,8 @@ log = logging.getLogger(__name__)
 
 _MOST_THREADS = 64  # where max_requests sets no limit
 _BUFFER = 16 << 10
+_NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_QUIET = 60.0  # seconds from one complaint that there is no room to the next
 
 Routes = Callable[[str], Route | None] | Mapping[str, Route]
 
@@ -41,6 +45,7 @@ class WebServer:
     max_requests: blocking requests at a time, past which the answer is 503; 0 sets no limit.
     patience: seconds in which a client must have sent its whole request, TLS and all, and in
     which it must have taken the answer. idle: seconds that a connection lives without a request.
+    max_connections: past which the least useful one is ended; by default what there is room for.
     grace: seconds for answers under way when the server stops.
     """
 
@@ -54,7 +59,7 @@ class WebServer:
         max_requests: int = 40,
         patience: float = 15.0,
         idle: float = 300.0,
-        max_connections: int = 512,
+        max_connections: int | None = None,
         grace: float = STOP_DEADLINE - 1.5,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -65,8 +70,9 @@ class WebServer:
         self._route = routes.get if isinstance(routes, Mapping) else routes
         self._max_requests, self._running = max_requests, 0
         self._workers = Workers(name, max_requests or _MOST_THREADS)
-        self._crowd: Crowd[Connection] = Crowd(max_connections)
+        self._crowd: Crowd[Connection] = Crowd(max_connections or most_connections())
         self._gate = Gate(web_file, self._later, clock=clock)
+        self._clock, self._complained = clock, float("-inf")
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._servers: list[asyncio.Server] = []
@@ -82,6 +88,7 @@ class WebServer:
         sockets = _listen_all(self.addresses)
         self.addresses = list(map(bound_to, self.addresses, sockets))
         self._loop = loop = asyncio.new_event_loop()
+        loop.set_exception_handler(self._complain)
         loop.run_until_complete(self._accept_from(loop, sockets))
         self._thread = threading.Thread(target=_run, args=(loop,), name=self.name, daemon=True)
         self._thread.start()
@@ -107,8 +114,22 @@ class WebServer:
         self, loop: asyncio.AbstractEventLoop, sockets: Sequence[socket.socket]
     ) -> None:
         for one in sockets:
-            server = await loop.create_server(lambda: Connection(self, loop), sock=one)
+            # One at a time, so that the crowd is told of each before the next: asyncio takes as
+            # many as the backlog at once, and complains as often where there is no room for one.
+            server = await loop.create_server(lambda: Connection(self, loop), sock=one, backlog=1)
+            one.listen(BACKLOG)
             self._servers.append(server)
+
+    def _complain(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """What goes wrong outside of a connection; a fault, but for the want of room."""
+        error = context.get("exception")
+        if self.stopping:
+            log.debug("%s ends: %s", self.name, context.get("message"))
+        elif not isinstance(error, OSError) or error.errno not in _NO_ROOM:
+            loop.default_exception_handler(context)
+        elif (now := self._clock()) - self._complained >= _QUIET:
+            self._complained = now
+            log.warning("%s: no further client can be let in: %s", self.name, error.strerror)
 
     def _later(self, call: Callable[[], None]) -> None:
         """On the loop's thread, from any; never, once the server has ended."""
