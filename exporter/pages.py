@@ -24,7 +24,8 @@ class Pages:
     def make(self, style: Style, names: Collection[str] | None = None) -> bytes:
         """A page of the collectors named, of all by default.
 
-        KeyError for one there is not, ClosedError when a reload has put others in their place.
+        A name that there is not is left out; ClosedError when a reload has put other collectors
+        in the place of these.
         """
         own = self._own_part()
         return render([*self.registry.gather(names), own], style)

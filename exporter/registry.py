@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import math
 import threading
 import time
 from collections import Counter
@@ -31,6 +32,10 @@ _INVALID = counter(
     "collector",
     "reason",
 )
+
+
+# Seconds in which a collector that goes on failing, each time in other words, is logged once.
+_QUIET = 60.0
 
 
 class ClosedError(Exception):
@@ -69,6 +74,7 @@ class Registry:
         self._runner = Runner[_Judged]("collect", timeout, clock=clock)
         self._one_at_a_time = threading.Lock()  # guards the runner and what follows
         self._complaints: dict[str, str] = {}  # by collector: what was logged last
+        self._complained: dict[str, float] = {}  # when that was
         self._excuses: dict[str, str] = {}  # by collector: why it had no data, as logged last
         self._invalid = Counter[tuple[str, ...]]()  # by collector and reason
         self._flights: dict[frozenset[str], _Flight] = {}
@@ -85,8 +91,8 @@ class Registry:
     def gather(self, names: Collection[str] | None = None) -> list[Part]:
         """Parts of the collectors named, of all by default, in the order of their names.
 
-        Never raises for a collector. KeyError for a name that is not among `names`, ClosedError
-        after close().
+        Never raises for a collector, and leaves out a name that there is not; ClosedError after
+        close().
         """
         with self._flights_lock:
             if self._closed:
@@ -150,6 +156,8 @@ class Registry:
         outcomes = self._run(wanted)
         parts: list[Part] = []
         for name, outcome in outcomes.items():
+            if outcome is _NOT_ASKED:
+                continue
             if outcome.error is not None or name in self._complaints:
                 self._tell(name, outcome.error)
             if outcome.value is not None:
@@ -200,10 +208,14 @@ class Registry:
         if text == self._complaints.get(name, ""):
             return
         if not text:
-            del self._complaints[name]
+            del self._complaints[name], self._complained[name]
             log.info("collector %s works again", name)
             return
         self._complaints[name] = text
+        now = self._clock()
+        if now - self._complained.get(name, -math.inf) < _QUIET:
+            return  # a fault whose words change with each page would fill the log
+        self._complained[name] = now
         # What a host refuses is told in a line; anything else is a fault of ours.
         trace = None if isinstance(error, (OSError, OverdueError)) else error
         log.warning("collector %s failed: %s", name, text, exc_info=trace)

@@ -1,5 +1,6 @@
 """gather(): what becomes of collectors that fail, hang or lie."""
 
+import itertools
 import logging
 import math
 import threading
@@ -50,7 +51,8 @@ def test_a_failure_is_logged_when_it_changes(caplog: pytest.LogCaptureFixture) -
             raise error
         return good()
 
-    registry = Registry([FakeCollector("x", work)], 5.0)
+    now = itertools.count(0.0, 100.0)
+    registry = Registry([FakeCollector("x", work)], 5e9, clock=lambda: next(now))
     with caplog.at_level(logging.INFO):
         for _ in range(5):
             registry.gather()
@@ -61,6 +63,20 @@ def test_a_failure_is_logged_when_it_changes(caplog: pytest.LogCaptureFixture) -
     ]
     # A host's refusal is a line; what may be our own fault comes with its traceback.
     assert [bool(record.exc_info) for record in caplog.records] == [False, True, False]
+
+
+def test_a_failure_that_changes_its_words_each_time_fills_no_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    numbers = itertools.count()
+
+    def work() -> Iterable[Found]:
+        raise OSError(f"no room at {next(numbers)}")
+
+    registry = Registry([FakeCollector("x", work)], 5.0)
+    for _ in range(20):
+        registry.gather()
+    assert len(caplog.records) == 1
 
 
 def test_a_host_without_the_subsystem_is_no_news(caplog: pytest.LogCaptureFixture) -> None:
