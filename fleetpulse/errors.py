@@ -1,5 +1,6 @@
 """The exceptions that cross module borders. Each says whether a retry makes sense."""
 
+import errno
 from collections.abc import Sequence
 from typing import Literal
 
@@ -12,6 +13,19 @@ class FleetPulseError(Exception):
 
 class StartError(FleetPulseError):
     """A role cannot start: one line saying what is wrong and how to mend it. Exit code 2."""
+
+
+def cannot_listen(address: object, err: OSError) -> StartError:
+    """What is wrong with a server's address, and how to mend it."""
+    mend = "stop what uses the port, or choose another"
+    if err.errno == errno.EACCES:
+        mend = "ports below 1024 take CAP_NET_BIND_SERVICE; have it, or choose another"
+    elif err.errno == errno.EADDRNOTAVAIL:
+        mend = "this host has no such address; choose one of its own"
+    return StartError(
+        f"cannot listen on {address}: {err.strerror or err}; {mend} with --listen or the section's "
+        f"listen key"
+    )
 
 
 class ConfigError(FleetPulseError):

@@ -20,7 +20,7 @@ from prometheus_client import (
 )
 
 from fleetpulse import __version__
-from fleetpulse.errors import StartError
+from fleetpulse.errors import cannot_listen
 from fleetpulse.lobby import Lobby
 from fleetpulse.service import STOP_DEADLINE
 from fleetpulse.values import ListenAddress
@@ -152,10 +152,7 @@ def bind(listen: ListenAddress, patience: float = _SOCKET_TIMEOUT) -> "_Server":
     try:
         return _Server(listen, patience)
     except OSError as err:
-        raise StartError(
-            f"cannot listen on {listen}: {err.strerror}; stop what uses the port, "
-            f"or choose another with --listen or the section's listen key"
-        ) from err
+        raise cannot_listen(listen, err) from err
 
 
 class _Patient(io.RawIOBase):

@@ -4,7 +4,7 @@ import errno
 import socket
 from typing import Any
 
-from fleetpulse.errors import StartError
+from fleetpulse.errors import cannot_listen
 from fleetpulse.values import ListenAddress
 
 BACKLOG = 512
@@ -24,10 +24,7 @@ def listen(address: ListenAddress) -> socket.socket:
         family, where = _resolved(address)
         return _bound(family, where)
     except OSError as err:
-        raise StartError(
-            f"cannot listen on {address}: {err.strerror or err}; stop what uses the port, "
-            f"or choose another with --listen or the section's listen key"
-        ) from err
+        raise cannot_listen(address, err) from err
 
 
 def bound_to(address: ListenAddress, listener: socket.socket) -> ListenAddress:
