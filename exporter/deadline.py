@@ -60,9 +60,12 @@ class Runner(Generic[T]):
         with self._lock:
             turn = _Round[T]({key: job for key, job in jobs.items() if key not in self._stuck})
             while len(turn.outcomes) < len(turn.jobs):
-                self._tend(turn)
+                # One time for both: a job that became slow between two would be waited for until
+                # it is overdue, and with it all behind it.
+                now = self._clock()
+                self._tend(turn, now)
                 if len(turn.outcomes) < len(turn.jobs):
-                    self._changed.wait(self._next_look(turn))
+                    self._changed.wait(self._next_look(turn, now))
             # Those that were stuck may be back by now; their next turn is then the next run's.
             stuck: Outcome[T] = Outcome(
                 None, OverdueError("still stuck since an earlier turn"), 0.0
@@ -77,8 +80,7 @@ class Runner(Generic[T]):
                 self._idle.put(None)
                 self._idle = None
 
-    def _tend(self, turn: "_Round[T]") -> None:
-        now = self._clock()
+    def _tend(self, turn: "_Round[T]", now: float) -> None:
         for key, started in list(turn.running.items()):
             if now - started >= self._timeout:
                 del turn.running[key]
@@ -109,9 +111,8 @@ class Runner(Generic[T]):
             self._start_thread(Thread(target=lane, name=f"{self._name}-lane", daemon=True))
         inbox.put((turn, key))
 
-    def _next_look(self, turn: "_Round[T]") -> float:
+    def _next_look(self, turn: "_Round[T]", now: float) -> float:
         """Seconds until a running job will have become slow or overdue."""
-        now = self._clock()
         waits = [started + self._timeout - now for started in turn.running.values()]
         if turn.waiting:
             waits += [started + self._patience - now for started in turn.running.values()]

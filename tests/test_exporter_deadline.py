@@ -1,6 +1,8 @@
 """Jobs of which some hang. Where a job must hang it waits for an event that the test sets."""
 
+import itertools
 import threading
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 
@@ -88,6 +90,17 @@ def test_a_slow_job_that_ends_in_time_counts(release: threading.Event) -> None:
     runner = Runner[str]("t", 30.0, patience=0.01)
     outcomes = runner.run({"slow": hang(release), "next": lambda: (release.set(), "next")[1]})
     assert [outcome.value for outcome in outcomes.values()] == ["late", "next"]
+
+
+def test_a_job_that_becomes_slow_between_two_looks_holds_up_no_other(
+    release: threading.Event,
+) -> None:
+    looks = itertools.count()  # on a busy host, much time may pass from one to the next
+    runner = Runner[str]("t", 20.0, patience=0.01, clock=lambda: next(looks) * 0.02)
+    begun = time.monotonic()
+    outcomes = runner.run({"slow": hang(release), "next": lambda: (release.set(), "next")[1]})
+    assert [outcome.value for outcome in outcomes.values()] == ["late", "next"]
+    assert time.monotonic() - begun < 15
 
 
 def test_one_lane_waits_for_the_next_run() -> None:
