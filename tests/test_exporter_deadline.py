@@ -83,7 +83,7 @@ def test_a_stuck_job_is_not_started_again_before_it_is_back(release: threading.E
     assert len(started) == 1
     release.set()
     wait_for("the job to be back", lambda: runner.run({"a": job})["a"].value == "back")
-    assert len(started) == 2
+    assert len(started) >= 2  # of which one may have been late again
 
 
 def test_a_slow_job_that_ends_in_time_counts(release: threading.Event) -> None:
