@@ -45,7 +45,6 @@ def unary(ctx: EvalContext, node: Unary, value: Value) -> Value:  # noqa: ARG001
 
 def binary(ctx: EvalContext, node: Binary, lhs: Value, rhs: Value) -> Value:
     """lhs op rhs. QueryError where the vectors cannot be matched."""
-    _check_matching(node, lhs, rhs)
     with np.errstate(all="ignore"):
         if isinstance(lhs, ScalarFrame) and isinstance(rhs, ScalarFrame):
             return ScalarFrame(_scalars(node.op, lhs.values, rhs.values))
@@ -58,12 +57,6 @@ def binary(ctx: EvalContext, node: Binary, lhs: Value, rhs: Value) -> Value:
                 return SET_OPERATORS[node.op](node.matching, lhs, rhs)
             return _vectors(ctx, node, lhs, rhs)
     raise QueryError("bad_data", "binary expression must contain only scalar and instant vector")
-
-
-def _check_matching(node: Binary, lhs: Value, rhs: Value) -> None:
-    """QueryError for on() and the like beside a scalar, which our parser lets pass."""
-    if node.matching != Matching() and not (isinstance(lhs, Frame) and isinstance(rhs, Frame)):
-        raise QueryError("bad_data", "vector matching only allowed between instant vectors")
 
 
 def _scalars(op: str, left: Floats, right: Floats) -> Floats:
