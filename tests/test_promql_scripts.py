@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from fleetpulse.promql.engine import Engine
+from fleetpulse.storage.base import SeriesReader
 from tests.promqlscript import ScriptError, parse_script
 from tests.promqltest import Outcome, run_script
 
@@ -27,13 +28,18 @@ ROUNDED = {
 }
 
 
+def make_engine(reader: SeriesReader) -> Engine:
+    """As Prometheus runs its scripts: with experimental functions and delayed name removal."""
+    return Engine(reader, experimental=True, delayed_name_removal=True)
+
+
 def scripts(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.test"))
 
 
 def run(path: Path) -> list[Outcome]:
     rounded = dict.fromkeys(ROUNDED.get(path.name, ()), 1e-6)
-    return list(run_script(path.read_text(), Engine, rounded))
+    return list(run_script(path.read_text(), make_engine, rounded))
 
 
 def told(outcomes: list[Outcome]) -> str:
@@ -102,6 +108,6 @@ WRONG = [
 @pytest.mark.parametrize(("question", "reason"), WRONG)
 def test_runner_sees_what_is_wrong(question: str, reason: str) -> None:
     loaded = "load 1m\n  metric 1 2 3\n  second 5x2\n\n"
-    (outcome,) = run_script(loaded + question, Engine)
+    (outcome,) = run_script(loaded + question, make_engine)
     assert outcome.verdict == "failed"
     assert reason in outcome.reason

@@ -79,7 +79,8 @@ def _with_scalar(node: Binary, vector: Frame, left: Floats, right: Floats) -> Fr
 
 def _vectors(ctx: EvalContext, node: Binary, lhs: Frame, rhs: Frame) -> Frame:
     compares = node.op in COMPARISONS
-    found = match(ctx, node.matching, lhs, rhs, keep_name=compares)
+    keep_name = compares and (ctx.delayed_names or not node.return_bool)
+    found = match(ctx, node.matching, lhs, rhs, keep_name=keep_name)
     swapped = node.matching.card == "one-to-many"
     left, right = (found.one, found.many) if swapped else (found.many, found.one)
     if not compares:
