@@ -57,7 +57,7 @@ def test_the_language_is_as_configured(tmp_path: Path) -> None:
 def test_experimental_functions_are_not_there_by_default(tmp_path: Path) -> None:
     with (
         open_storage(config({}), tmp_path, "api", CollectorRegistry()) as storage,
-        pytest.raises(QueryError, match="promql.experimental: true"),
+        pytest.raises(QueryError, match=r"promql\.experimental: true"),
     ):
         storage.engine.instant("limitk(1, up)", 0)
 
