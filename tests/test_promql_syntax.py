@@ -1,6 +1,10 @@
 """The tree of a query, its positions, and what is refused before or by the parser."""
 
+import contextlib
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fleetpulse.errors import QueryError
 from fleetpulse.matchers import Matcher
@@ -27,6 +31,7 @@ UP = Selector("up", (Matcher("__name__", "=", "up"),))
 
 TREES = [
     pytest.param("up", UP, id="a name"),
+    pytest.param(":", Selector(":", (Matcher("__name__", "=", ":"),)), id="a colon is a name"),
     pytest.param("(up)", Paren(UP), id="parentheses stay"),
     pytest.param("-up", Unary("-", UP), id="a sign"),
     pytest.param("-2", Number(-2.0), id="a negative number is a number"),
@@ -165,6 +170,9 @@ TEXTS = [
     ("up{a}", '1:5: unexpected "}" in label matching, expected label matching operator'),
     ("up{a=b}", '1:6: unexpected identifier "b" in label matching, expected string'),
     ("up{a='b' c='d'}", '1:10: unexpected identifier "c" in label matching, expected "," or "}"'),
+    ("up{{a='b'}", "1:4: unexpected left brace '{'"),
+    ("sum by (inf) (up)", '1:9: unexpected number "inf" in grouping opts, expected label'),
+    ("up 1x", '1:4: bad number or duration syntax: "1x"'),
     ("up{,}", '1:4: unexpected "," in label matching, expected identifier or "}"'),
     ("up[5m 5m]", '1:7: unexpected duration "5m" in subquery or range, expected ":" or "]"'),
     ("up[5m:1m 2]", '1:10: unexpected number "2" in subquery selector, expected "]"'),
@@ -253,6 +261,21 @@ def test_experimental_functions_have_to_be_allowed(text: str, message: str) -> N
     with pytest.raises(QueryError) as caught:
         parse(text, experimental=False)
     assert str(caught.value) == f"{message}; set promql.experimental: true for it"
+
+
+_PIECES = st.sampled_from(
+    [
+        *"()[]{},=:@+-*/^!~#.;'`\"\\\né",
+        *"up sum by on group_left offset bool rate info and start topk inf 5m 1 1e 0x".split(),
+        *'== =~ </ "a" [5m] [5m:]'.split(),
+    ]
+)
+
+
+@given(st.lists(_PIECES, max_size=14).map("".join) | st.text(max_size=30))
+def test_any_text_is_read_or_refused(text: str) -> None:
+    with contextlib.suppress(QueryError):
+        parse(text)
 
 
 NUMBERS = [

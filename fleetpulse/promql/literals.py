@@ -24,6 +24,15 @@ def number(text: str) -> float:
     return parse_duration(text) if plain is None else plain
 
 
+def is_number(text: str) -> bool:
+    """Whether number() takes the text."""
+    try:
+        number(text)
+    except ValueError:
+        return False
+    return True
+
+
 def plain_number(text: str) -> float | None:
     """None where the text is no number, but perhaps a duration."""
     if text.lower() in ("inf", "nan"):

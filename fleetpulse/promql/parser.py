@@ -105,6 +105,9 @@ class Parser(Reader):
             return Paren(expr, pos=token.at)
         if token.text == "{":
             return self._selector(None, token.at)
+        if token.text == ":":  # a name like any other, outside of brackets
+            self.take()
+            return self._selector(token.text, token.at)
         raise self.unexpected()
 
     def _named(self) -> Expr:
@@ -193,7 +196,7 @@ class Parser(Reader):
         labels: list[str] = []
         while self.here.text != ")":
             token = self.here
-            if token.kind not in ("name", "string"):
+            if token.kind not in ("name", "string") or token.word in words.NO_LABELS:
                 raise self.unexpected("grouping opts", "label")
             name = self.string() if token.kind == "string" else self.take().text
             if not name or not is_utf8(name):

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from fleetpulse.promql.literals import plain_number
+from fleetpulse.promql.literals import is_number, plain_number
 from fleetpulse.promql.signatures import AGGREGATIONS
 from fleetpulse.promql.tokens import Token
 
@@ -18,6 +18,9 @@ NO_METRICS = frozenset(["on", "ignoring", "group_left", "group_right", "bool", "
 KEYWORDS = frozenset(["by", "without", "offset"]) | SET_OPERATORS | FILLS | EXTENDED | NO_METRICS
 
 _OPERATORS = frozenset("+-*/%^@<>") | {"==", "!=", "<=", ">=", "=~", "!~"}
+# What cannot be a label's name but in quotes.
+NO_LABELS = NUMBERS | {"without"}
+
 _KNOWN = _OPERATORS | frozenset("(){}[],=:")
 _IN_BRACES = frozenset(["{", "}", ",", "=", "==", "!=", "=~", "!~", '"', "'", "`"])
 _LONG = 10
@@ -58,8 +61,12 @@ def broken(token: Token, upto: Sequence[Token]) -> str | None:
     inside = _depth(upto, "{}") > 0
     if token.kind == "end":
         return _unclosed(upto)
+    if token.text == "{" and inside and _depth(upto, "{}") > 1:
+        return "unexpected left brace '{'"
     if inside and token.kind in ("op", "number") and token.text not in _IN_BRACES:
         return f"unexpected character inside braces: '{token.text[0]}'"
+    if token.kind == "number" and not is_number(token.text):
+        return f"bad number or duration syntax: {quoted(token.text)}"
     if token.kind != "op":
         return None
     if token.text in "\"'":
