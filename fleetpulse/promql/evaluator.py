@@ -139,12 +139,13 @@ class Evaluator:
 
     def _range_call(self, call: Call, function: RangeFunction, ctx: EvalContext) -> Frame:
         frame = self._over_windows(call, function, ctx).compact()
-        if not (ctx.delayed_names or function.keeps_name):
-            check_distinct(frame.without_names())
         if function.counter:
             at = ctx.at_node(call.args[0].pos)
             for name in dict.fromkeys(labels.get(METRIC_NAME) for labels in frame.labels):
                 _check_counter_name(name, at)
+        if not (ctx.delayed_names or function.keeps_name):
+            frame = frame.without_names()
+            check_distinct(frame)
         return frame
 
     def _over_windows(self, call: Call, function: RangeFunction, ctx: EvalContext) -> Frame:
