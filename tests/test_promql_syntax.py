@@ -1,6 +1,7 @@
 """The tree of a query, its positions, and what is refused before or by the parser."""
 
 import contextlib
+from math import inf
 
 import pytest
 from hypothesis import given
@@ -100,6 +101,16 @@ TREES = [
         id="the others to the left",
     ),
     pytest.param("-1 ^ 2", Unary("-", Binary("^", Number(1.0), Number(2.0))), id="power first"),
+    pytest.param(
+        "up + on(a) fill_right(-1) fill_left(Inf) up",
+        Binary("+", UP, UP, Matching(on=True, labels=("a",), fill_left=inf, fill_right=-1.0)),
+        id="fill on both sides",
+    ),
+    pytest.param(
+        "up + fill + up",
+        Binary("+", Binary("+", UP, Selector("fill", (Matcher("__name__", "=", "fill"),))), UP),
+        id="fill can be a metric",
+    ),
     pytest.param("time()", Call("time", (), "scalar"), id="a call without arguments"),
 ]
 
@@ -136,14 +147,12 @@ FAULTS = [
     ),
     pytest.param('"\\x41\\ud800"', "invalid Unicode code point", id="half a character"),
     pytest.param('"\\xff"', "not supported: .* is not UTF-8", id="bytes that are no text"),
-    pytest.param("up + fill(0) up", "1:6: not supported: fill", id="fill"),
     pytest.param("up smoothed", "1:4: not supported: smoothed", id="smoothed"),
     pytest.param(
         "up </ 1", r"1:4: not supported: operator </ \(native histograms\)", id="trimming"
     ),
     pytest.param("up[5m*2]", "1:6: not supported: duration expressions", id="reckoned ranges"),
     pytest.param("up offset step()", "1:11: not supported: duration", id="reckoned offsets"),
-    pytest.param('{a="b" or c="d"}', "1:8: not supported: or between", id="or between matchers"),
     pytest.param('up{a="\\xff"}', "1:6: not supported: .* is not UTF-8", id="a value of bytes"),
     pytest.param("(" * 99 + "1" + ")" * 99, "1:65: .*more than 64 open brackets", id="too deep"),
     pytest.param("+".join(["1"] * 502), "more than 500 operators", id="too many operators"),
@@ -173,6 +182,10 @@ TEXTS = [
     ("up{{a='b'}", "1:4: unexpected left brace '{'"),
     ("sum by (inf) (up)", '1:9: unexpected number "inf" in grouping opts, expected label'),
     ("up 1x", '1:4: bad number or duration syntax: "1x"'),
+    (
+        'up{a="b" or c="d"}',
+        '1:10: unexpected identifier "or" in label matching, expected "," or "}"',
+    ),
     ("up{,}", '1:4: unexpected "," in label matching, expected identifier or "}"'),
     ("up[5m 5m]", '1:7: unexpected duration "5m" in subquery or range, expected ":" or "]"'),
     ("up[5m:1m 2]", '1:10: unexpected number "2" in subquery selector, expected "]"'),
@@ -220,6 +233,9 @@ TEXTS = [
     ("up + up[5m]", "1:6: binary expression must contain only scalar and instant vector types"),
     ("up + on(a) 1", "1:1: vector matching only allowed between instant vectors"),
     ("up and 1", '1:1: set operator "and" not allowed in binary scalar expression'),
+    ("up + fill(a) up", '1:11: unexpected identifier "a"'),
+    ("up + fill(1) 1", "1:1: filling in missing series only allowed between instant vectors"),
+    ("up or fill(1) up", "1:1: filling in missing series not allowed for set operators"),
     ("up or on(a) group_left up", '1:1: no grouping allowed for "or" operation'),
     (
         "up * on(a) group_left(a) up",
@@ -251,6 +267,10 @@ def test_fault_is_told_in_prometheus_words_with_its_place(text: str, message: st
 
 EXPERIMENTS = [
     ("up + sort_by_label(up, 'a')", '1:6: parse error: function "sort_by_label" is not enabled'),
+    (
+        "up + fill(0) up",
+        "1:1: parse error: binop fill modifiers are experimental and not enabled",
+    ),
     ("limitk(1, up)", "1:1: parse error: limitk() is experimental and not enabled"),
 ]
 

@@ -63,6 +63,8 @@ def _check_experiments(text: str, nodes: list[Expr]) -> None:
             message = f'function "{node.func}" is not enabled'
         elif isinstance(node, Aggregate) and node.op in EXPERIMENTAL_AGGREGATIONS:
             message = f"{node.op}() is experimental and not enabled"
+        elif isinstance(node, Binary) and node.matching.fills:
+            message = "binop fill modifiers are experimental and not enabled"
         else:
             continue
         raise parse_error(text, node.pos, f"{message}; set promql.experimental: true for it")
@@ -119,12 +121,16 @@ def _matching_faults(node: Binary, *, vectors: bool) -> Iterator[Fault]:
     # A lone on() beside a scalar is passed over, as in Prometheus.
     if not vectors and node.matching.labels:
         yield node.pos, "vector matching only allowed between instant vectors"
+    if not vectors and node.matching.fills:
+        yield node.pos, "filling in missing series only allowed between instant vectors"
     if node.op in _SET_OPERATORS:
         if not vectors:
             message = f'set operator "{node.op}" not allowed in binary scalar expression'
             yield node.pos, message
         elif node.matching.card != "many-to-many":
             yield node.pos, f'no grouping allowed for "{node.op}" operation'
+        elif node.matching.fills:
+            yield node.pos, "filling in missing series not allowed for set operators"
 
 
 def _call_faults(node: Call) -> Iterator[Fault]:

@@ -10,7 +10,7 @@ class PromqlConfig(Section):
 
     # How old a sample an instant selector still takes.
     lookback: Duration = Field(default=300.0, ge=0.001)
-    # Allows what Prometheus has behind --enable-feature=promql-experimental-functions.
+    # Prometheus' promql-experimental-functions and promql-binop-fill-modifiers.
     experimental: bool = False
     # Keeps metric names to the end of a query: Prometheus' promql-delayed-name-removal.
     delayed_name_removal: bool = False

@@ -7,6 +7,7 @@ import numpy as np
 from fleetpulse.errors import QueryError
 from fleetpulse.model import Labels
 from fleetpulse.promql.context import EvalContext
+from fleetpulse.promql.filling import filled
 from fleetpulse.promql.frames import Floats, Frame, Mask, ScalarFrame, StringFrame, Value
 from fleetpulse.promql.groups import Groups, stack, unite
 from fleetpulse.promql.matching import Signatures, match
@@ -80,6 +81,8 @@ def _with_scalar(node: Binary, vector: Frame, left: Floats, right: Floats) -> Fr
 def _vectors(ctx: EvalContext, node: Binary, lhs: Frame, rhs: Frame) -> Frame:
     compares = node.op in COMPARISONS
     keep_name = compares and (ctx.delayed_names or not node.return_bool)
+    if node.matching.fills:
+        lhs, rhs = filled(ctx, node.matching, lhs, rhs)
     found = match(ctx, node.matching, lhs, rhs, keep_name=keep_name)
     swapped = node.matching.card == "one-to-many"
     left, right = (found.one, found.many) if swapped else (found.many, found.one)

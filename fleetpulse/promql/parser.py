@@ -184,9 +184,31 @@ class Parser(Reader):
                 self.take()
                 include = self._labels() if self.here.text == "(" else ()
                 matching = replace(matching, card=card, include=include)
-        if self.here.word in words.FILLS and self.following.text == "(":
-            raise self.unsupported(self.here, self.here.word)
-        return return_bool, matching
+        return return_bool, self._filled(matching)
+
+    def _filled(self, matching: Matching) -> Matching:
+        """`fill(0)`, or `fill_left(0)` and `fill_right(0)` in either order, once each."""
+        while self.here.word in words.FILLS and self.following.text == "(":
+            word = self.here.word
+            known = {"fill_left": matching.fill_left, "fill_right": matching.fill_right}
+            if known.get(word) is not None or (word == "fill" and matching.fills):
+                raise self.unexpected()
+            self.take()
+            value = self._fill_value()
+            if word != "fill_right":
+                matching = replace(matching, fill_left=value)
+            if word != "fill_left":
+                matching = replace(matching, fill_right=value)
+        return matching
+
+    def _fill_value(self) -> float:
+        self.expect("(")
+        negative = self.sign()
+        if not self.at_number():
+            raise self.unexpected()
+        value = self.number()
+        self.expect(")")
+        return -value if negative else value
 
     def _labels(self) -> tuple[str, ...]:
         """`(a, b)`: names, or strings for those that are no words."""
@@ -349,8 +371,6 @@ class Parser(Reader):
             if self.here.text == ",":
                 self.take()
             elif self.here.text != "}":
-                if self.here.word == "or":
-                    raise self.unsupported(self.here, "or between label matchers")
                 raise self.unexpected("label matching", '"," or "}"')
         self.take()
         return matchers

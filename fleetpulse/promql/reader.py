@@ -79,7 +79,8 @@ class Reader:
         fault = words.broken(self.here, self._tokens[: self._next + 1])
         if fault is None:
             context = context or self.context
-            fault = f"unexpected {words.described(self.here)}"
+            inside = context == "label matching"
+            fault = f"unexpected {words.described(self.here, inside=inside)}"
             fault += f" in {context}" if context else ""
             fault += f", expected {expected}" if expected else ""
         return self.fault(self.here, fault)

@@ -73,12 +73,21 @@ class Unary(Node):
 
 @dataclass(frozen=True, slots=True)
 class Matching:
-    """on: labels are those of on(…); else those of ignoring(…). include: of group_left/right."""
+    """on: labels are those of on(…); else those of ignoring(…). include: of group_left/right.
+
+    fill_left, fill_right: the value of a side that lacks what the other has; None: no result.
+    """
 
     card: Cardinality = "one-to-one"
     on: bool = False
     labels: tuple[str, ...] = ()
     include: tuple[str, ...] = ()
+    fill_left: float | None = None
+    fill_right: float | None = None
+
+    @property
+    def fills(self) -> bool:
+        return self.fill_left is not None or self.fill_right is not None
 
 
 @dataclass(frozen=True, slots=True)

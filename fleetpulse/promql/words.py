@@ -26,12 +26,12 @@ _IN_BRACES = frozenset(["{", "}", ",", "=", "==", "!=", "=~", "!~", '"', "'", "`
 _LONG = 10
 
 
-def described(token: Token) -> str:
-    """`identifier "foo"`, `<op:+>`, `end of input`."""
+def described(token: Token, *, inside: bool = False) -> str:
+    """`identifier "foo"`, `<op:+>`, `end of input`. inside: braces, where no word is special."""
     if token.kind == "end":
         return "end of input"
     if token.kind == "name":
-        return _described_name(token)
+        return f"identifier {quoted(token.text)}" if inside else _described_name(token)
     if token.kind == "number":
         what = "duration" if plain_number(token.text) is None else "number"
         return f"{what} {_shortened(token.text)}"
