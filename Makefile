@@ -21,8 +21,8 @@ test: $(VENV)/.dev ## set up, then run all tests with coverage
 	@$(BIN)/coverage erase
 	@$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
 
-golden: $(VENV)/.dev ## write the exporter's golden pages anew; look at the difference
-	@RENEW_GOLDEN=1 $(BIN)/python -m pytest -q tests/test_exporter_golden.py
+golden: $(VENV)/.dev ## write golden pages and records anew; look at the difference
+	@RENEW_GOLDEN=1 $(BIN)/python -m pytest -q tests/test_exporter_golden.py tests/test_promql_scripts.py
 
 check: $(VENV)/.dev ## formatting, lint, types, import contracts
 	@$(BIN)/ruff format --check $(CODE)

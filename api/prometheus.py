@@ -63,7 +63,7 @@ def _expr(req: Request) -> str:
     if not expr.strip():
         raise params.invalid("query", "missing; write a PromQL expression")
     if params.value(req, "lookback_delta"):
-        raise params.invalid("lookback_delta", "not supported; the look-back is 5m")
+        raise params.invalid("lookback_delta", "not supported; set promql.lookback for all queries")
     return expr
 
 

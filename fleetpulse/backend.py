@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Annotated, Any, Literal, Self
@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from prometheus_client import CollectorRegistry, Gauge
 from pydantic import Discriminator, Field, Tag
 
+from fleetpulse.promql.config import PromqlConfig
 from fleetpulse.promql.engine import Engine
 from fleetpulse.promql.result import QueryEngine
 from fleetpulse.storage.base import SampleWriter, SeriesReader
@@ -103,11 +104,12 @@ class Storage:
 
 @dataclass(frozen=True, slots=True)
 class EngineLimits:
-    """What one query may cost."""
+    """What one query may cost, and how its language is taken."""
 
     timeout: float = 60.0
     max_samples: int = 50_000_000
     max_concurrency: int = 20
+    promql: PromqlConfig = field(default_factory=PromqlConfig)
 
 
 def open_storage(
@@ -143,8 +145,8 @@ def _open_embedded(
     def compact() -> None:
         store.compact()
         stats = store.stats()
-        for field, size in sizes.items():
-            size.set(getattr(stats, field))
+        for name, size in sizes.items():
+            size.set(getattr(stats, name))
 
     def expire() -> None:
         store.expire(retention.raw)
@@ -161,4 +163,7 @@ def _engine(reader: SeriesReader, limits: EngineLimits) -> Engine:
         timeout=limits.timeout,
         max_samples=limits.max_samples,
         max_concurrency=limits.max_concurrency,
+        lookback_ms=round(limits.promql.lookback * 1000),
+        experimental=limits.promql.experimental,
+        delayed_name_removal=limits.promql.delayed_name_removal,
     )

@@ -52,6 +52,7 @@ class ExporterFile:
     log_format: str = key(one_of(*FORMATS), "text")
     exporter: ExporterConfig = section(ExporterConfig)
     storage: object = key(_let_pass, None)
+    promql: object = key(_let_pass, None)
     scraper: object = key(_let_pass, None)
     api: object = key(_let_pass, None)
     rules: object = key(_let_pass, None)

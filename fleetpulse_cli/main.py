@@ -17,7 +17,7 @@ FINE, FINDINGS, CANNOT_START = 0, 1, 2
 # What an exporter's host need not have (extra `server` of setup.cfg).
 _SERVER_LIBRARIES = {
     "flask", "flask_limiter", "gunicorn", "influxdb_client", "jinja2", "limits", "numpy",
-    "pcodec", "promql_parser", "pycurl", "re2", "rich", "schedule",
+    "pcodec", "pycurl", "re2", "rich", "schedule",
 }  # fmt: skip
 
 

@@ -106,13 +106,15 @@ def _run_scraper(options: argparse.Namespace) -> None:
 
 
 def _run_rules(options: argparse.Namespace) -> None:
+    from fleetpulse.backend import EngineLimits
     from rules.app import RulesApp
 
     settings = _settings(options)
     data_dir = prepare_data_dir(options.data_dir)
     registry = new_registry()
     expose(settings, registry)
-    with open_storage(settings.current.storage, data_dir, "rules", registry) as storage:
+    limits = EngineLimits(promql=settings.current.promql)
+    with open_storage(settings.current.storage, data_dir, "rules", registry, limits) as storage:
         app = RulesApp(
             settings.current.rules,
             storage.engine,
@@ -151,7 +153,9 @@ def _run_api(options: argparse.Namespace) -> None:
 
     def create(closing: ExitStack, registry: CollectorRegistry) -> Any:
         config, query = settings.current.api, settings.current.api.query
-        limits = EngineLimits(query.timeout, query.max_samples, query.max_concurrency)
+        limits = EngineLimits(
+            query.timeout, query.max_samples, query.max_concurrency, settings.current.promql
+        )
         storage = closing.enter_context(
             open_storage(settings.current.storage, data_dir, "api", registry, limits)
         )

@@ -42,6 +42,7 @@ def context(steps: int = 1, *, max_samples: int = 10**9) -> EvalContext:
         is_range=steps > 1,
         budget=Budget(time.monotonic() + 3600, max_samples),
         annotations=Annotations(),
+        delayed_names=True,
     )
 
 

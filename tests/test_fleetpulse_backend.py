@@ -7,9 +7,16 @@ import pytest
 from prometheus_client import CollectorRegistry
 from pydantic import TypeAdapter
 
-from fleetpulse.backend import EmbeddedConfig, InfluxStoreConfig, StorageConfig, open_storage
-from fleetpulse.errors import StorageError
+from fleetpulse.backend import (
+    EmbeddedConfig,
+    EngineLimits,
+    InfluxStoreConfig,
+    StorageConfig,
+    open_storage,
+)
+from fleetpulse.errors import QueryError, StorageError
 from fleetpulse.model import Labels, Page
+from fleetpulse.promql.config import PromqlConfig
 from fleetpulse.promql.result import Vector
 from fleetpulse.storage.spool import Spool
 
@@ -34,6 +41,25 @@ def test_what_is_written_can_be_asked_for(section: dict[str, Any], tmp_path: Pat
         data = storage.engine.instant("up + 1", 61_000).data
     assert isinstance(data, Vector)
     assert (list(data.labels), data.values.tolist()) == ([Labels.of(job="a")], [2.0])
+
+
+def test_the_language_is_as_configured(tmp_path: Path) -> None:
+    section = PromqlConfig.model_validate({"lookback": "1s", "experimental": True})
+    limits = EngineLimits(promql=section)
+    with open_storage(config({}), tmp_path, "api", CollectorRegistry(), limits) as storage:
+        storage.writer.write([PAGE])
+        near, far = (storage.engine.instant("limitk(1, up)", at).data for at in (60_999, 61_000))
+    assert isinstance(near, Vector)
+    assert isinstance(far, Vector)
+    assert (len(near.labels), len(far.labels)) == (1, 0)
+
+
+def test_experimental_functions_are_not_there_by_default(tmp_path: Path) -> None:
+    with (
+        open_storage(config({}), tmp_path, "api", CollectorRegistry()) as storage,
+        pytest.raises(QueryError, match=r"promql\.experimental: true"),
+    ):
+        storage.engine.instant("limitk(1, up)", 0)
 
 
 def test_influxdb_gets_it_too(tmp_path: Path) -> None:

@@ -73,8 +73,10 @@ NUMBERS = [
     pytest.param("quantile(0.8, x)", ("NaN", "1", "0"), "0.6", id="NaN is the smallest"),
     pytest.param("quantile(0.2, x)", ("NaN", "1", "0"), "NaN", id="between NaN and a value"),
     pytest.param("quantile(0.5, x)", ("-Inf", "NaN", "3"), "-Inf", id="NaN is below -Inf"),
-    pytest.param("quantile(1, x)", ("Inf", "1"), "+Inf", id="infinity met exactly"),
-    pytest.param("quantile(0, x)", ("Inf", "1"), "1", id="infinity with no part in it"),
+    pytest.param("quantile(1, x)", ("Inf", "1"), "NaN", id="infinity by a weight of 0"),
+    pytest.param(
+        "quantile(0, x)", ("Inf", "1"), "NaN", id="a neighbour's infinity by a weight of 0"
+    ),
 ]
 
 

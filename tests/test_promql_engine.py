@@ -249,9 +249,7 @@ def test_warnings_are_told_once_and_bounded() -> None:
 
 
 UNSUPPORTED = [
-    pytest.param("info(up)", "not supported: function info", id="info()"),
     pytest.param("rate(up[5m] anchored)", "not supported: anchored", id="anchored"),
-    pytest.param('up{a="1" or b="2"}', "not supported: or between", id="or in a selector"),
 ]
 
 

@@ -191,7 +191,7 @@ def test_function_equals_its_definition(
     query: str, text: str, length: int, times: range, make: Callable[[random.Random], Samples]
 ) -> None:
     samples = make(random.Random(7))
-    engine = Engine(FakeReader([series(Labels.of(__name__="x"), samples)]))
+    engine = Engine(FakeReader([series(Labels.of(__name__="x"), samples)]), experimental=True)
     result = engine.range(query.format(text), times.start, times[-1], times.step)
     assert isinstance(result.data, Matrix)
     (answer,) = result.data.series
@@ -229,7 +229,7 @@ def test_series_of_one_target_do_not_disturb_each_other(func: str) -> None:
 
 def test_infinite_reset_does_not_spoil_later_windows() -> None:
     samples = [(0, 1.0), (10_000, math.inf), *((at * 10_000, float(at)) for at in range(2, 30))]
-    engine = Engine(FakeReader([series(Labels.of(__name__="x"), samples)]))
+    engine = Engine(FakeReader([series(Labels.of(__name__="x"), samples)]), experimental=True)
     data = engine.range("increase(x[30s])", 60_000, 200_000, 10_000).data
     assert isinstance(data, Matrix)
     assert data.series[0].values.tolist() == pytest.approx([3.0] * 15)

@@ -242,7 +242,7 @@ def test_a_label_may_have_any_name() -> None:
     assert show(evaluate("many * on(i) group_left(self) one", rows)) == ['{i="1", self="me"} 2']
 
 
-@pytest.mark.parametrize("query", ["1 + on() 2", "a + on() 2", "2 > ignoring(i) a"])
+@pytest.mark.parametrize("query", ["1 + on(i) 2", "a + ignoring(i) 2", "2 > ignoring(i) a"])
 def test_a_scalar_is_not_matched(query: str) -> None:
     with pytest.raises(QueryError, match="vector matching only allowed between") as fault:
         evaluate(query, SIDES)

@@ -78,7 +78,7 @@ groups:
 
 FAULTS = [
     "3: groups[0].interval: 'banana' is no duration; write for example 10s, 5m, 1h30m or 7d",
-    "6: groups[0].rules[0].expr: parse error: unclosed left parenthesis",
+    "6: groups[0].rules[0].expr: 1:7: parse error: unclosed left parenthesis",
     "7: groups[0].rules[0].for: 5 has no unit; write for example 10s, 5m or 1h30m",
     "8: groups[0].rules[0].labels.bad-name: 'bad-name' is no label name; use letters, digits and "
     "_, not first a digit",
@@ -125,7 +125,7 @@ SINGLE = [
     ),
     (
         "groups:\n- name: a\n  rules:\n  - {alert: X, expr: 'up{a=~\"(\"}'}\n",
-        "4: groups[0].rules[0].expr: parse error: illegal regex for (",
+        "4: groups[0].rules[0].expr: 1:4: parse error: '(' is no regular expression: missing ): (",
     ),
     (
         "groups:\n- name: a\n  rules:\n  - {alert: X, expr: up, expr: up}\n",

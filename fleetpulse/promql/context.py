@@ -61,6 +61,7 @@ class EvalContext:
     steps_ms: int64 (steps,), rising by step_ms (0 where there is one step only).
     lookback_ms: how far back an instant selector looks.
     start_ms, end_ms, query_step_ms: what start(), end() and step() mean; of the whole query.
+    delayed_names: metric names stay until the end of the query, marked in Frame.drop_name.
     """
 
     steps_ms: NDArray[np.int64]
@@ -74,6 +75,7 @@ class EvalContext:
     query_step_ms: int = 0
     query: str = ""
     pos: int = -1
+    delayed_names: bool = False
 
     @property
     def steps(self) -> int:

@@ -8,13 +8,14 @@ from fleetpulse.promql.context import EvalContext
 from fleetpulse.promql.frames import Frame
 from fleetpulse.promql.gofloat import format_f
 from fleetpulse.promql.groups import Index, Numbering, ensure_room
+from fleetpulse.promql.literals import is_utf8, shown
 from fleetpulse.promql.syntax import Aggregate
 
 
 def count_values(ctx: EvalContext, node: Aggregate, frame: Frame, label: str) -> Frame:
     """A row for each group and value; label is the one that takes the value's text."""
-    if not label or "\ufffd" in label:
-        raise QueryError("execution", f'invalid label name "{label}"')
+    if not label or not is_utf8(label):
+        raise QueryError("execution", f'invalid label name "{shown(label)}"')
     numbering: Numbering[Labels] = Numbering()
     where: list[Index] = []
     for row, labels in enumerate(frame.labels):

@@ -30,6 +30,8 @@ class Engine:
     lookback_ms: how old a sample an instant selector still takes. timeout: seconds a query may
     take, waiting for its turn included. max_samples: fetched and computed by one query.
     max_series: of one selector, 0 for no limit. max_points: steps of a range query.
+    experimental: allows functions that Prometheus has behind promql-experimental-functions.
+    delayed_name_removal: drops metric names at the end only, as promql-delayed-name-removal.
     now: a monotonic clock in seconds.
     """
 
@@ -43,6 +45,8 @@ class Engine:
         max_series: int = 0,
         max_points: int = 11_000,
         max_concurrency: int = 20,
+        experimental: bool = False,
+        delayed_name_removal: bool = False,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._reader = reader
@@ -51,11 +55,13 @@ class Engine:
         self._max_samples = max_samples
         self._max_series = max_series
         self._max_points = max_points
+        self._experimental = experimental
+        self._delayed_names = delayed_name_removal
         self._turns = threading.BoundedSemaphore(max_concurrency)
         self._now = now
 
     def instant(self, expr: str, at_ms: int, *, timeout: float | None = None) -> Result:
-        tree = parse(expr)
+        tree = parse(expr, experimental=self._experimental)
         ctx = self._context(expr, (at_ms, at_ms, 0), timeout)
         with self._turn(ctx):
             evaluator, selectors = self._evaluator()
@@ -69,7 +75,7 @@ class Engine:
         self, expr: str, start_ms: int, end_ms: int, step_ms: int, *, timeout: float | None = None
     ) -> Result:
         self._check_range(start_ms, end_ms, step_ms)
-        tree = parse(expr)
+        tree = parse(expr, experimental=self._experimental)
         if value_type(tree) not in ("scalar", "vector"):
             kind = "range vector" if value_type(tree) == "matrix" else "string"
             raise QueryError(
@@ -118,6 +124,7 @@ class Engine:
             annotations=Annotations(),
             query_step_ms=step_ms,
             query=query,
+            delayed_names=self._delayed_names,
         )
 
     def _evaluator(self) -> tuple[Evaluator, Selectors]:
@@ -161,7 +168,7 @@ def _instant_data(value: Value, at_ms: int) -> Scalar | String | Vector:
         case StringFrame():
             return String(at_ms, value.text)
         case Frame():
-            shown = merge_rows(_shown(value.compact()))
+            shown = merge_rows(value.compact().without_names())
             return Vector(at_ms, shown.labels, shown.values[:, 0])
 
 
@@ -173,14 +180,8 @@ def _range_series(value: Value, ctx: EvalContext) -> list[Series]:
 
 
 def _sorted_series(frame: Frame, ctx: EvalContext) -> list[Series]:
-    shown = merge_rows(_shown(frame.compact()))
+    shown = merge_rows(frame.compact().without_names())
     return sorted(as_series(shown, ctx), key=lambda series: series.labels)
-
-
-def _shown(frame: Frame) -> Frame:
-    """The frame with the names dropped that were marked for it."""
-    labels = [frame.shown_labels(row) for row in range(frame.rows)]
-    return Frame(labels, frame.values, frame.present, np.zeros(frame.rows, dtype=bool))
 
 
 def _result(data: Scalar | String | Vector | Matrix, ctx: EvalContext) -> Result:

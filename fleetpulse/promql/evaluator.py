@@ -6,11 +6,12 @@ import numpy as np
 
 from fleetpulse.errors import QueryError
 from fleetpulse.model import METRIC_NAME
-from fleetpulse.promql import aggregate, operators
+from fleetpulse.promql import aggregate, info, operators
 from fleetpulse.promql.absent import absent
 from fleetpulse.promql.context import EvalContext
 from fleetpulse.promql.frames import Floats, Frame, Mask, ScalarFrame, StringFrame, Value
 from fleetpulse.promql.functions import FUNCTIONS
+from fleetpulse.promql.groups import check_distinct, unite
 from fleetpulse.promql.rangefunctions import RANGE_FUNCTIONS, RangeFunction
 from fleetpulse.promql.selectors import RangeVector, Selectors
 from fleetpulse.promql.subquery import as_range, inner_context
@@ -50,6 +51,9 @@ class Evaluator:
 
     def evaluate(self, expr: Expr, ctx: EvalContext, func: str = "") -> Value:
         """The value at ctx's steps. func: the call or aggregation right around, a hint only."""
+        return _settled(self._evaluate(expr, ctx, func), ctx)
+
+    def _evaluate(self, expr: Expr, ctx: EvalContext, func: str) -> Value:
         ctx.check_deadline()
         if ctx.steps > 1 and _is_step_invariant(expr):
             once = self.evaluate(expr, ctx.at_steps(ctx.steps_ms[:1], ctx.step_ms), func)
@@ -91,6 +95,7 @@ class Evaluator:
         for link in reversed(chain):
             right = self.evaluate(link.rhs, ctx)
             value = operators.binary(ctx.at_node(link.pos), link, value, right)
+            value = _settled(value, ctx)
         return value
 
     def _aggregate(self, expr: Aggregate, ctx: EvalContext) -> Frame:
@@ -109,6 +114,8 @@ class Evaluator:
             return absent(call.args[0], self.frame(call.args[0], ctx, call.func).present)
         if call.func == "absent_over_time":
             return self._absent_over_time(call, ctx)
+        if call.func == "info":
+            return self._info(call, ctx)
         if call.func in RANGE_FUNCTIONS:
             return self._range_call(call, RANGE_FUNCTIONS[call.func], ctx)
         function = FUNCTIONS.get(call.func)
@@ -116,6 +123,15 @@ class Evaluator:
             raise QueryError("bad_data", f"not supported: function {call.func}()")
         args = [self.evaluate(arg, ctx, call.func) for arg in call.args]
         return function(ctx.at_node(_place(call)), args, call)
+
+    def _info(self, call: Call, ctx: EvalContext) -> Frame:
+        base = self.frame(call.args[0], ctx, call.func)
+        selection = info.Selection.of(call)
+        selector = info.info_selector(call, selection, base)
+        infos = Frame.empty(ctx.steps)
+        if selector is not None:
+            infos = self._selectors.instant_times(selector, ctx)
+        return info.enriched(ctx, selection, base, infos)
 
     def _absent_over_time(self, call: Call, ctx: EvalContext) -> Frame:
         found = self._over_windows(call, RANGE_FUNCTIONS["present_over_time"], ctx)
@@ -127,6 +143,9 @@ class Evaluator:
             at = ctx.at_node(call.args[0].pos)
             for name in dict.fromkeys(labels.get(METRIC_NAME) for labels in frame.labels):
                 _check_counter_name(name, at)
+        if not (ctx.delayed_names or function.keeps_name):
+            frame = frame.without_names()
+            check_distinct(frame)
         return frame
 
     def _over_windows(self, call: Call, function: RangeFunction, ctx: EvalContext) -> Frame:
@@ -179,6 +198,13 @@ def _check_counter_name(name: str, ctx: EvalContext) -> None:
             "metric might not be a counter, name does not end in _total/_sum/_count/_bucket:"
             f' "{name}"'
         )
+
+
+def _settled(value: Value, ctx: EvalContext) -> Value:
+    """The value with its names dropped now, unless that waits for the end of the query."""
+    if ctx.delayed_names or not isinstance(value, Frame) or not value.drop_name.any():
+        return value
+    return unite(value.compact().without_names())
 
 
 def _place(call: Call) -> int:

@@ -8,6 +8,10 @@ from numpy.typing import NDArray
 
 from fleetpulse.model import METRIC_NAME, Labels
 
+# What goes when a metric's name does: its type and unit too, where they are labels.
+METADATA = (METRIC_NAME, "__type__", "__unit__")
+_LAST = max(METADATA)
+
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
@@ -19,8 +23,8 @@ class Frame:
     labels: one per row, distinct among rows that are present at the same step.
     values: float64 (rows, steps); what it holds where present is False means nothing.
     present: bool (rows, steps).
-    drop_name: bool (rows,): the row's metric name is still there for label_replace and the like,
-    and is dropped at the very end (Prometheus' delayed name removal).
+    drop_name: bool (rows,): the row's metric name is to be dropped: by the evaluator, right after
+    the operation, or with delayed removal at the very end (promql-delayed-name-removal).
     Nothing in a Frame is ever written to after it is built: arrays may be shared.
     """
 
@@ -65,7 +69,22 @@ class Frame:
     def shown_labels(self, row: int) -> Labels:
         """The labels as an answer shows them, the name dropped where it is to be."""
         labels = self.labels[row]
-        return labels.without(METRIC_NAME) if self.drop_name[row] else labels
+        return nameless(labels) if self.drop_name[row] else labels
+
+    def without_names(self) -> "Frame":
+        """The frame with the names dropped that were marked for it; rows may be alike then."""
+        marked = zip(self.labels, self.drop_name.tolist(), strict=True)
+        labels = [nameless(labels) if dropped else labels for labels, dropped in marked]
+        return Frame(labels, self.values, self.present, np.zeros(self.rows, dtype=bool))
+
+
+def nameless(labels: Labels) -> Labels:
+    """Without name, type and unit; quick where the name comes first, or where there is none."""
+    if not labels or labels[0][0] > _LAST:
+        return labels
+    if labels[0][0] == METRIC_NAME and (len(labels) == 1 or labels[1][0] > _LAST):
+        return Labels(labels[1:])
+    return labels.without(*METADATA)
 
 
 @dataclass(frozen=True, slots=True)

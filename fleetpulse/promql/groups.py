@@ -122,9 +122,9 @@ def unite(frame: Frame) -> Frame:
 
     QueryError where two of them are present at the same step.
     """
-    ids, distinct = number_keys(frame.labels)
-    if len(distinct) == frame.rows:
+    if len(set(frame.labels)) == frame.rows:
         return frame
+    ids, distinct = number_keys(frame.labels)
     groups = Groups.of(ids, len(distinct))
     if (groups.tally(frame.present) > 1).any():
         raise QueryError("execution", SAME_LABELSET)
@@ -137,6 +137,12 @@ def unite(frame: Frame) -> Frame:
         groups.any(frame.present),
         np.fromiter((drop for _, drop in keys), dtype=bool, count=len(keys)),
     )
+
+
+def check_distinct(frame: Frame) -> None:
+    """QueryError where two rows bear the same labels, be it at different steps."""
+    if len(set(frame.labels)) < frame.rows:
+        raise QueryError("execution", SAME_LABELSET)
 
 
 def stack(first: Frame, second: Frame) -> Frame:

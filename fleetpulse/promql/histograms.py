@@ -76,7 +76,7 @@ def _quantiles(
     ctx: EvalContext, wanted: Floats, histograms: "_Histograms", repairs: _Repaired
 ) -> Frame:
     def reckon(labels: Labels, block: _Block) -> Floats:
-        repaired = repairs.setdefault(labels.name, Repairs())
+        repaired = repairs.setdefault(_told_name(ctx, labels), Repairs())
         times = ctx.steps_ms[block.steps]
         return bucket_quantile(wanted[block.steps], block.bounds, block.counts, times, repaired)
 
@@ -150,8 +150,13 @@ def _bound(ctx: EvalContext, labels: Labels) -> float:
     bound = _parsed(written)
     if np.isnan(bound):
         fault = f'is missing or has a malformed value of "{written}"'
-        ctx.warn(f'bucket label "{_BOUND}" {fault}{_of_metric(labels.name)}')
+        ctx.warn(f'bucket label "{_BOUND}" {fault}{_of_metric(_told_name(ctx, labels))}')
     return bound
+
+
+def _told_name(ctx: EvalContext, labels: Labels) -> str:
+    """Prometheus tells a bucket's name only where names last to the end of the query."""
+    return labels.name if ctx.delayed_names else ""
 
 
 def _of_metric(name: str) -> str:

@@ -12,6 +12,7 @@ from fleetpulse.promql.arguments import Function, text, vector
 from fleetpulse.promql.context import EvalContext
 from fleetpulse.promql.frames import Frame, Value
 from fleetpulse.promql.groups import unite
+from fleetpulse.promql.literals import is_utf8, shown
 from fleetpulse.promql.sorting import warn_of_range
 from fleetpulse.promql.syntax import Call
 from fleetpulse.regex import Pattern, compile_pattern, expand
@@ -71,8 +72,8 @@ def _compiled(regex: str) -> Pattern:
 
 def _check_name(name: str, role: str, call: Call) -> None:
     """Any text that is not empty can be a label's name, if it is UTF-8."""
-    if not name or "\ufffd" in name:
-        raise QueryError("execution", f"invalid {role} label name in {call.func}(): {name}")
+    if not name or not is_utf8(name):
+        raise QueryError("execution", f"invalid {role} label name in {call.func}(): {shown(name)}")
 
 
 def _sorted_by_label(*, descending: bool) -> Function:

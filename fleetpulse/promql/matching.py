@@ -13,7 +13,7 @@ import numpy as np
 from fleetpulse.errors import QueryError
 from fleetpulse.model import METRIC_NAME, Labels
 from fleetpulse.promql.context import EvalContext
-from fleetpulse.promql.frames import Floats, Frame, Mask
+from fleetpulse.promql.frames import METADATA, Floats, Frame, Mask
 from fleetpulse.promql.groups import (
     Groups,
     Index,
@@ -169,7 +169,7 @@ class _Pairing:
     def _bare_labels(self, *, keep_name: bool) -> list[Pairs]:
         """What a result keeps of each of the many side's rows."""
         matching, rows = self._matching, self._many.labels
-        dropped = () if keep_name else (METRIC_NAME,)
+        dropped = () if keep_name else METADATA
         if matching.card != "one-to-one":
             return drop_labels(rows, dropped)
         if not matching.on:

@@ -7,6 +7,7 @@ import numpy as np
 from fleetpulse.errors import QueryError
 from fleetpulse.model import Labels
 from fleetpulse.promql.context import EvalContext
+from fleetpulse.promql.filling import filled
 from fleetpulse.promql.frames import Floats, Frame, Mask, ScalarFrame, StringFrame, Value
 from fleetpulse.promql.groups import Groups, stack, unite
 from fleetpulse.promql.matching import Signatures, match
@@ -45,7 +46,6 @@ def unary(ctx: EvalContext, node: Unary, value: Value) -> Value:  # noqa: ARG001
 
 def binary(ctx: EvalContext, node: Binary, lhs: Value, rhs: Value) -> Value:
     """lhs op rhs. QueryError where the vectors cannot be matched."""
-    _check_matching(node, lhs, rhs)
     with np.errstate(all="ignore"):
         if isinstance(lhs, ScalarFrame) and isinstance(rhs, ScalarFrame):
             return ScalarFrame(_scalars(node.op, lhs.values, rhs.values))
@@ -58,12 +58,6 @@ def binary(ctx: EvalContext, node: Binary, lhs: Value, rhs: Value) -> Value:
                 return SET_OPERATORS[node.op](node.matching, lhs, rhs)
             return _vectors(ctx, node, lhs, rhs)
     raise QueryError("bad_data", "binary expression must contain only scalar and instant vector")
-
-
-def _check_matching(node: Binary, lhs: Value, rhs: Value) -> None:
-    """QueryError for on() and the like beside a scalar, which our parser lets pass."""
-    if node.matching != Matching() and not (isinstance(lhs, Frame) and isinstance(rhs, Frame)):
-        raise QueryError("bad_data", "vector matching only allowed between instant vectors")
 
 
 def _scalars(op: str, left: Floats, right: Floats) -> Floats:
@@ -86,7 +80,10 @@ def _with_scalar(node: Binary, vector: Frame, left: Floats, right: Floats) -> Fr
 
 def _vectors(ctx: EvalContext, node: Binary, lhs: Frame, rhs: Frame) -> Frame:
     compares = node.op in COMPARISONS
-    found = match(ctx, node.matching, lhs, rhs, keep_name=compares)
+    keep_name = compares and (ctx.delayed_names or not node.return_bool)
+    if node.matching.fills:
+        lhs, rhs = filled(ctx, node.matching, lhs, rhs)
+    found = match(ctx, node.matching, lhs, rhs, keep_name=keep_name)
     swapped = node.matching.card == "one-to-many"
     left, right = (found.one, found.many) if swapped else (found.many, found.one)
     if not compares:

@@ -253,7 +253,7 @@ def _two_pass_variance(windows: Windows, ctx: EvalContext) -> tuple[Floats, Mask
         mean = samples.mean(axis=1)
         off = samples - mean[:, None]
         out[:, step] = np.mean(off * off, axis=1) - np.mean(off, axis=1) ** 2
-        same = np.all(samples == samples[:, :1], axis=1)
+        same = np.all(samples == samples[:, :1], axis=1) & np.isfinite(samples[:, 0])
         out[same, step] = 0.0
         exact[:, step] = same | (mean * mean <= out[:, step] * 1e10)
     return out, exact

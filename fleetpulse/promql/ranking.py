@@ -129,8 +129,8 @@ def quantile(wanted: Floats, values: Floats, present: Mask, counts: Counts) -> F
     upper = np.minimum(counts - 1, lower + 1)
     weight = rank - lower
     below, above = _at(ordered, nans, lower), _at(ordered, nans, upper)
-    # An infinity above has no part in a value that is met exactly.
-    found = np.where(weight == 0, below, below * (1 - weight) + above * weight)
+    # Prometheus weighs both even where one is met exactly: an infinity times 0 makes NaN.
+    found = below * (1 - weight) + above * weight
     found = np.where(wanted < 0, -np.inf, np.where(wanted > 1, np.inf, found))
     return np.where(np.isnan(wanted), np.nan, found)
 
