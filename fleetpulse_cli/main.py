@@ -16,7 +16,7 @@ FINE, FINDINGS, CANNOT_START = 0, 1, 2
 
 # What an exporter's host need not have (extra `server` of setup.cfg).
 _SERVER_LIBRARIES = {
-    "flask", "flask_limiter", "gunicorn", "influxdb_client", "jinja2", "limits", "numpy",
+    "dns", "flask", "flask_limiter", "gunicorn", "influxdb_client", "jinja2", "limits", "numpy",
     "pcodec", "pycurl", "re2", "rich", "schedule",
 }  # fmt: skip
 
