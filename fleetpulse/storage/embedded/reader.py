@@ -8,6 +8,7 @@ from fleetpulse.model import Labels, Metadata, Series
 from fleetpulse.storage.base import Hints, MatcherSets
 from fleetpulse.storage.embedded import chunks, pages
 from fleetpulse.storage.embedded.catalogue import Catalogue, Selection
+from fleetpulse.storage.embedded.damage import DamageLog, Finding
 from fleetpulse.storage.embedded.database import Database
 from fleetpulse.storage.embedded.limits import Budget, check_series
 from fleetpulse.storage.embedded.runs import Joined, Run, RunsOf, join
@@ -19,8 +20,8 @@ _EVER_MS = 1 << 52
 class Reader:
     """A SeriesReader (storage/base.py) of the embedded store."""
 
-    def __init__(self, database: Database, catalogue: Catalogue) -> None:
-        self._database, self._catalogue = database, catalogue
+    def __init__(self, database: Database, catalogue: Catalogue, damage: DamageLog) -> None:
+        self._database, self._catalogue, self._damage = database, catalogue, damage
 
     def select(
         self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, hints: Hints
@@ -30,14 +31,18 @@ class Reader:
         start_ms, end_ms = _clamped(start_ms, end_ms)
         budget = Budget(hints.max_samples)
         runs: RunsOf = {}
+        findings: list[Finding] = []
         with self._database.reading() as db:
             self._catalogue.refresh(db)
             selection = self._catalogue.resolve(matchers, start_ms, end_ms)
             for group in selection.groups:
                 bounds = (start_ms, end_ms)
-                chunks.read_runs(db, group.lines, group.targets, bounds, budget, runs, step_ms)
+                chunks.read_runs(
+                    db, group.lines, group.targets, bounds, budget, runs, findings, step_ms
+                )
                 for shape in group.shapes:
-                    pages.read_runs(db, shape, start_ms, end_ms, budget, runs)
+                    pages.read_runs(db, shape, start_ms, end_ms, budget, runs, findings)
+        self._damage.report(findings)
         return _series(runs, selection, hints.max_series)
 
     def labels(self, sets: MatcherSets, start_ms: int, end_ms: int) -> list[str]:
