@@ -2,6 +2,7 @@
 
 import sqlite3
 import struct
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -58,8 +59,7 @@ def rows_of(page: Page, target: int, layout: int) -> Iterator[Row]:
 
 def _sums_of(vals: bytes, key: int) -> bytes:
     blocks = range(0, len(vals), _BLOCK_BYTES)
-    sums = [crc32(vals[at : at + _BLOCK_BYTES]) ^ key for at in blocks]
-    return struct.pack(f"<{len(sums)}I", *sums)
+    return array("I", [crc32(vals[at : at + _BLOCK_BYTES]) ^ key for at in blocks]).tobytes()
 
 
 def slots_between(db: sqlite3.Connection, start_ms: int, end_ms: int) -> range:
