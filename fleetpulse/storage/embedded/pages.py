@@ -186,6 +186,14 @@ def _where(shape: Shape, slots: range) -> tuple[str, tuple[str | int, ...]]:
     return f"slot {IN_LIST} AND target {IN_LIST}", (id_list(slots), id_list(shape.targets))
 
 
+def is_intact(row: Row) -> bool:
+    """Of a row as id, target, layout, from_ms, until_ms, vals, times, cols, sums."""
+    entry, target, layout, first, last, vals, times, cols, sums = row
+    if times is not None:
+        return _timed_intact((entry, target, vals, times, cols, sums, first, last), layout, [])
+    return sums is None or sums == _sums_of(vals, mix(target, layout, first))
+
+
 def _add_plain(rows: Sequence[Row], shape: Shape, cut: _Cut, runs: RunsOf) -> None:
     """Rows of one layout as a matrix: transposed by target, its rows are the series' values."""
     ids, targets, times, blobs, _sums = zip(*rows, strict=True)

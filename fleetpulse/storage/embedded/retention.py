@@ -60,7 +60,7 @@ class Retention:
         done = Expiry(deleted["pages"], deleted["chunks"])
         with self._database.writing() as db:
             done.targets, done.lines = _sweep_index(db, span * SPAN_MS)
-        self._shrink()
+        self.shrink(_FREE_KEPT)
         return done
 
     def _delete(self, query: str, before: int) -> int:
@@ -74,12 +74,16 @@ class Retention:
             if count < _BATCH:
                 return total
 
-    def _shrink(self) -> None:
+    def shrink(self, kept: int) -> None:
+        """Gives pages back to the file system until no more than kept (0: none) are free.
+
+        A quarter of the file may stay free too, unless kept is 0.
+        """
         while True:
             with self._database.writing() as db:
                 free = db.execute("PRAGMA freelist_count").fetchone()[0]
                 size = db.execute("PRAGMA page_count").fetchone()[0]
-                if free <= max(_FREE_KEPT, size // 4):
+                if free <= (max(kept, size // 4) if kept else 0):
                     return
                 db.execute(f"PRAGMA incremental_vacuum({_VACUUM_STEP})").fetchall()
 
