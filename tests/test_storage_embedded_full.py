@@ -50,14 +50,19 @@ def fill(disk: Path) -> Path:
     return filler
 
 
+def write_on(store: EmbeddedStore, turns: Iterator[int], written: list[int]) -> None:
+    for at in turns:
+        store.write([turn(at)])
+        written.append(at)
+
+
 def written_until_full(store: EmbeddedStore, first: int) -> int:
     """The turn that was refused: the log of a store has some room of its own."""
-    at = first
+    written = [first - 1]
     with pytest.raises(StorageError, match="disk is full") as refused:
-        for at in range(first, first + 1000):
-            store.write([turn(at)])
+        write_on(store, iter(range(first, first + 1000)), written)
     assert refused.value.retriable
-    return at
+    return written[-1] + 1
 
 
 def test_a_full_disk_stops_writers_and_no_reader(disk: Path) -> None:
