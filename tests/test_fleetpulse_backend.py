@@ -1,5 +1,7 @@
 """The store that the configuration names; with InfluxDB, queries still have their answers."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from fleetpulse.backend import EmbeddedConfig, InfluxStoreConfig, StorageConfig,
 from fleetpulse.errors import StorageError
 from fleetpulse.model import Labels, Page
 from fleetpulse.promql.result import Vector
+from fleetpulse.storage.base import Hints
 from fleetpulse.storage.spool import Spool
 
 PAGE = Page.of(Labels.of(job="a"), 60_000, {Labels.of(__name__="up"): 1.0})
@@ -55,3 +58,16 @@ def test_a_store_that_is_none_is_refused(tmp_path: Path) -> None:
     (tmp_path / "store.db").write_bytes(b"no database at all" * 100)
     with pytest.raises(StorageError):
         open_storage(config(INFLUX), tmp_path, "api", CollectorRegistry())
+
+
+def test_a_damaged_blob_is_counted_by_kind(tmp_path: Path) -> None:
+    registry, name = CollectorRegistry(), "fleetpulse_store_damaged_blobs_total"
+    with open_storage(config({}), tmp_path, "scraper", registry) as storage:
+        storage.writer.write([PAGE])
+        assert registry.get_sample_value(name, {"kind": "page"}) == 0
+        with closing(sqlite3.connect(tmp_path / "store.db")) as db:
+            db.execute("UPDATE page SET vals = zeroblob(8)")
+            db.commit()
+        for _ in range(2):
+            assert not storage.reader.select([], 0, 61_000, Hints())
+    assert registry.get_sample_value(name, {"kind": "page"}) == 1

@@ -1,6 +1,7 @@
 """A damaged blob costs itself: it is left out, counted and told once; everything else reads on."""
 
 import logging
+import random
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -182,3 +183,62 @@ def test_what_lost_its_labels_goes_on_under_a_new_id(tmp_path: Path, table: str)
         store.compact(ALL)
         assert everything(store, start_ms=T0 + 10 * MINUTE) == now
     assert kinds == [table]
+
+
+@pytest.mark.parametrize("column", ["target", "layout"])
+def test_an_index_row_that_points_nowhere_hides_no_other(tmp_path: Path, column: str) -> None:
+    path = tmp_path / "x.db"
+    make(path, fold=True)
+    with closing(sqlite3.connect(path)) as db:
+        db.execute(f"UPDATE held SET {column} = 999 WHERE target = 1")
+        db.commit()
+
+    with counted(path, []) as store:
+        assert len(everything(store)) == 100
+        store.write([turn(HOSTS[0], 10)])
+        assert len(everything(store)) == 200
+
+
+# Table and column of what may be damaged: blobs, and the numbers that say whose they are.
+ANYWHERE = [
+    ("page", "vals"), ("page", "sums"), ("page", "from_ms"), ("page", "target"),
+    ("page", "layout"), ("chunk", "vals"), ("chunk", "clock"), ("chunk", "target"),
+    ("chunk", "line"), ("clock", "times"), ("clock", "samples"), ("clock", "target"),
+    ("layout", "lines"), ("layout", "digest"), ("line", "labels"), ("target", "labels"),
+]  # fmt: skip
+
+
+def damage_anything(path: Path, chance: random.Random) -> str:
+    """Flips one bit of one row anywhere; what it was."""
+    table, column = chance.choice(ANYWHERE)
+    key = KEYS.get(table, "id")
+    with closing(sqlite3.connect(path)) as db:
+        rows = db.execute(f"SELECT {column}, {key} FROM {table}").fetchall()
+        value, *found = chance.choice(rows)
+        if isinstance(value, int):
+            value ^= 1 << chance.randrange(20)
+        else:
+            broken = bytearray(value.encode() if isinstance(value, str) else value)
+            broken[chance.randrange(len(broken))] ^= 1 << chance.randrange(7)
+            value = broken.decode() if column == "labels" else bytes(broken)
+        places = ", ".join("?" * len(found))
+        query = f"UPDATE OR IGNORE {table} SET {column} = ? WHERE ({key}) = ({places})"
+        db.execute(query, (value, *found))
+        db.commit()
+    return f"{table}.{column} of {found}"
+
+
+@pytest.mark.parametrize("seed", range(15))
+def test_no_damage_is_ever_read_as_a_sample(tmp_path: Path, seed: int) -> None:
+    path, chance = tmp_path / "x.db", random.Random(seed)
+    make(path, fold=True)
+    with counted(path, []) as store:
+        store.write([turn(host, at) for at in (10, 11) for host in HOSTS])
+        before = everything(store)
+    done = [damage_anything(path, chance) for _ in range(3)]
+
+    for _ in range(2):
+        with counted(path, []) as store:
+            for labels, samples in everything(store).items():
+                assert samples.items() <= before[labels].items(), done
+            store.compact(ALL)  # and what is folded of it is no worse

@@ -83,7 +83,9 @@ class _State:
                 self._add_layout(entry, digest, np.frombuffer(lines, "<i4"))
         query = "SELECT id, target, layout, from_ms, until_ms FROM held WHERE id > ? ORDER BY id"
         for row in db.execute(query, (self.held.last_id,)):
-            self.held.add(*row)
+            # A number that a disk has damaged must not be taken for an index.
+            if self.targets.knows(row[1]):
+                self.held.add(*row)
         return findings
 
     def _add_layout(self, entry: int, digest: bytes, lines: NDArray[np.int32]) -> None:

@@ -62,6 +62,12 @@ class LabelTable:
         self.by_id.extend([None] * (entry - self.last_id))
         self.lost.append(entry)
 
+    def knows(self, entry: int) -> bool:
+        """Whether there is such an id, lost or not."""
+        if not 0 < entry < len(self.by_id):
+            return False
+        return self.by_id[entry] is not None or entry in self.lost
+
     def is_lost(self) -> NDArray[np.bool_]:
         """By id."""
         mask = np.zeros(len(self.by_id), bool)
