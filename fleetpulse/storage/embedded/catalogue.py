@@ -13,6 +13,7 @@ from fleetpulse.matchers import Matcher
 from fleetpulse.model import Labels
 from fleetpulse.storage.base import MatcherSets
 from fleetpulse.storage.embedded.holdings import Holdings
+from fleetpulse.storage.embedded.horizon import Horizon, Passes, rule_of
 from fleetpulse.storage.embedded.labeltable import FAIL, PASS, SILENT, Ids, LabelTable, load_labels
 
 Mask = NDArray[np.bool_]
@@ -132,6 +133,11 @@ class Catalogue:
             state = self._state
             return Selection(_resolve(state, matchers, start_ms, end_ms), state, self._lock)
 
+    def rule_of(self, rules: Sequence[Sequence[Matcher]], lines: Ids, targets: Ids) -> Ids:
+        """Of the series (lines[i], targets[i]) the place of the first rule that is about it."""
+        with self._lock:
+            return rule_of(rules, _passing(self._state, lines, targets), len(lines))
+
     def names(self, sets: MatcherSets, start_ms: int, end_ms: int) -> set[str]:
         """Names of the labels of matching series."""
         with self._lock:
@@ -181,6 +187,34 @@ class Selection:
         """The full labels of (target, line) pairs."""
         with self._lock:
             return self._state.labels_of(pairs)
+
+    def raw_from(self, horizons: Sequence[Horizon]) -> int:
+        """Before what time samples of some of the series are deleted (Unix ms)."""
+        if len(horizons) < 2:
+            return horizons[0].raw_ms if horizons else -(1 << 62)
+        rules = [one.matchers for one in horizons]
+        found = set[int]()
+        with self._lock:
+            for group in self.groups:
+                lines = np.repeat(group.lines, len(group.targets))
+                targets = np.tile(group.targets, len(group.lines))
+                passes = _passing(self._state, lines, targets)
+                found |= set(rule_of(rules, passes, len(lines)).tolist())
+        return max(horizons[place].raw_ms for place in found)
+
+
+def _passing(state: _State, lines: Ids, targets: Ids) -> Passes:
+    """Which of the series (lines[i], targets[i]) a matcher lets pass."""
+
+    def passes(matcher: Matcher) -> Mask:
+        of_line, of_target = state.lines.verdict(matcher), state.targets.verdict(matcher)
+        silent = PASS if matcher.matches_empty else FAIL
+        by_target = np.where(of_target == SILENT, silent, of_target)[targets]
+        verdict = of_line[lines]
+        found: Mask = np.where(verdict == SILENT, by_target, verdict) == PASS
+        return found
+
+    return passes
 
 
 def _resolve(state: _State, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> list[Group]:

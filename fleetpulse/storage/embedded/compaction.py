@@ -19,6 +19,7 @@ from fleetpulse.storage.embedded.limits import Budget
 from fleetpulse.storage.embedded.runs import Joined, RunsOf, join
 from fleetpulse.storage.embedded.schema import SLOT_MS, SLOTS_PER_SPAN, SPAN_MS
 from fleetpulse.storage.embedded.sql import IN_LIST, id_list
+from fleetpulse.storage.embedded.untiered import days_of, mark
 
 # Rounds down below zero too, where SQLite's division does not.
 _SPAN_OF_SLOT = (
@@ -45,11 +46,12 @@ class CompactionLimits:
 
 @dataclass(slots=True)
 class Compaction:
-    """What one compact() did. busy: nothing, because another process was at it."""
+    """What one compact() did. tiers: rows of them. busy: nothing, as another process was at it."""
 
     pages: int = 0
     chunks: int = 0
     samples: int = 0
+    tiers: int = 0
     busy: bool = False
 
 
@@ -62,13 +64,17 @@ class _Task:
 
 @dataclass(slots=True)
 class _Fold:
-    """What one transaction replaces: pages by chunks and their clocks."""
+    """What one transaction replaces: pages by chunks and their clocks.
+
+    at_start: there is a sample at the very start of the span.
+    """
 
     page_ids: list[int]
     targets: list[int]
     span: int
     folds: int
     samples: int = 0
+    at_start: bool = False
     clocks: list[tuple[int, int, int, int, bytes]] = field(default_factory=list)
     chunks: list[tuple[int, int, int, int, bytes]] = field(default_factory=list)
 
@@ -144,6 +150,7 @@ class Compactor:
             db.executemany("INSERT OR REPLACE INTO chunk VALUES (?, ?, ?, ?, ?)", fold.chunks)
             query = f"DELETE FROM page WHERE id {IN_LIST}"  # noqa: S608
             db.execute(query, (id_list(fold.page_ids),))
+            mark(db, days_of(fold.span, at_start=fold.at_start), fold.targets)
         return True
 
 
@@ -182,6 +189,7 @@ def _encode(fold: _Fold, runs: RunsOf) -> None:
         known = seen.get((target, id(times)))
         if known is None:
             known = seen[target, id(times)] = (times, _clock_number(fold, target, times, numbers))
+            fold.at_start |= int(times[0]) == fold.span * SPAN_MS
         fold.samples += len(times)
         fold.chunks.append((fold.span, line, target, known[1], encode_values(values)))
 

@@ -15,6 +15,7 @@ from fleetpulse.storage.embedded.housekeeping import alone
 from fleetpulse.storage.embedded.reader import Reader
 from fleetpulse.storage.embedded.retention import Expiry, Retention
 from fleetpulse.storage.embedded.stats import Stats, read_stats
+from fleetpulse.storage.embedded.tiering import Tiering
 from fleetpulse.storage.embedded.writer import Writer
 
 _LIMITS = CompactionLimits()
@@ -40,6 +41,7 @@ class EmbeddedStore:
         self._reader = Reader(self._database, catalogue)
         self._writer = Writer(self._database, catalogue)
         self._compactor = Compactor(self._database, catalogue)
+        self._tiering = Tiering(self._database, catalogue)
         self._retention = Retention(self._database)
         self._lock_path = path.with_name(f"{path.name}.lock")
 
@@ -67,9 +69,16 @@ class EmbeddedStore:
         return self._reader.metadata()
 
     def compact(self, limits: CompactionLimits = _LIMITS) -> Compaction:
-        """Folds old pages into chunks. Call it every few minutes, in any one process."""
+        """Folds old pages into chunks, and days that are over into tiers.
+
+        Call it every few minutes, in any one process.
+        """
         with self._alone() as free:
-            return self._compactor.run(self._now(), limits) if free else Compaction(busy=True)
+            if not free:
+                return Compaction(busy=True)
+            done = self._compactor.run(self._now(), limits)
+            done.tiers = self._tiering.run(self._now(), limits).rows
+            return done
 
     def expire(self, retention: float) -> Expiry:
         """Deletes samples older than retention (seconds), two hours of them at a time."""
