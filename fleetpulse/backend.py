@@ -7,13 +7,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Annotated, Any, Literal, Self
 
-from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client import CollectorRegistry, Counter, Gauge
 from pydantic import Discriminator, Field, Tag
 
 from fleetpulse.promql.engine import Engine
 from fleetpulse.promql.result import QueryEngine
 from fleetpulse.storage.base import SampleWriter, SeriesReader
-from fleetpulse.storage.embedded import EmbeddedStore
+from fleetpulse.storage.embedded import DAMAGE_KINDS, EmbeddedStore
 from fleetpulse.storage.influx import InfluxConfig, InfluxWriter
 from fleetpulse.storage.tee import Tee
 from fleetpulse.yamlconf import Duration, FilePath, Section
@@ -134,7 +134,15 @@ def open_storage(
 def _open_embedded(
     path: Path, retention: Retention, registry: CollectorRegistry, limits: EngineLimits
 ) -> Storage:
-    store = EmbeddedStore(path)
+    damaged = Counter(
+        "fleetpulse_store_damaged_blobs_total",
+        "Blobs of the embedded store whose checksum was wrong, each counted once: left out.",
+        ["kind"],
+        registry=registry,
+    )
+    for kind in DAMAGE_KINDS:
+        damaged.labels(kind)
+    store = EmbeddedStore(path, on_damage=lambda kind: damaged.labels(kind).inc())
     sizes = {
         field: Gauge(f"fleetpulse_store_{field}", help_text, registry=registry)
         for field, help_text in _SIZES.items()

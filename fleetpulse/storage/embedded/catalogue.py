@@ -12,6 +12,8 @@ from fleetpulse.errors import QueryError
 from fleetpulse.matchers import Matcher
 from fleetpulse.model import Labels
 from fleetpulse.storage.base import MatcherSets
+from fleetpulse.storage.embedded.checksums import checksum, mix
+from fleetpulse.storage.embedded.damage import DamageLog, Finding
 from fleetpulse.storage.embedded.holdings import Holdings
 from fleetpulse.storage.embedded.horizon import Horizon, Passes, rule_of
 from fleetpulse.storage.embedded.labeltable import FAIL, PASS, SILENT, Ids, LabelTable, load_labels
@@ -24,9 +26,13 @@ _MATCHERS_MAX = 60  # one bit each
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Of a layout's lines those wanted: their columns and ids; and the targets to want them of."""
+    """Of a layout's lines those wanted: their columns and ids; and the targets to want them of.
+
+    width: how many lines the layout has.
+    """
 
     layout: int
+    width: int
     columns: Ids
     lines: Ids
     targets: Ids
@@ -49,22 +55,44 @@ class _State:
         # int32, as there are many where a page has other lines at every scrape.
         self.layouts: dict[int, NDArray[np.int32]] = {}
         self.layout_ids: dict[bytes, int] = {}
+        # By digest: the same lines may come again, in a layout that is whole.
+        self.lost_layouts: dict[bytes, list[int]] = {}
         self.last_layout = 0
         self.held = Holdings()
         self.merged: dict[tuple[int, int], Labels] = {}
 
-    def catch_up(self, db: sqlite3.Connection) -> None:
+    def catch_up(self, db: sqlite3.Connection) -> list[Finding]:
+        """What is new in the file; what is damaged among it."""
+        findings: list[Finding] = []
         for table, name in ((self.targets, "target"), (self.lines, "line")):
-            query = f"SELECT id, labels FROM {name} WHERE id > ? ORDER BY id"  # noqa: S608
-            for entry, text in db.execute(query, (table.last_id,)):
-                table.add(entry, load_labels(text))
-        query = "SELECT id, digest, lines FROM layout WHERE id > ? ORDER BY id"
-        for entry, digest, lines in db.execute(query, (self.last_layout,)):
-            self.layouts[entry] = np.frombuffer(lines, "<i4")
-            self.layout_ids[digest] = self.last_layout = entry
+            # As bytes: SQLite refuses to hand out text that is not UTF-8 any more.
+            query = f"SELECT id, CAST(labels AS BLOB), sum FROM {name} WHERE id > ? ORDER BY id"  # noqa: S608
+            for entry, text, found in db.execute(query, (table.last_id,)):
+                if found != checksum(text, key=mix(entry)):
+                    table.lose(entry)
+                    findings.append(Finding(name, (entry,)))
+                else:
+                    table.add(entry, load_labels(text))
+        query = "SELECT id, digest, lines, sum FROM layout WHERE id > ? ORDER BY id"
+        for entry, digest, lines, found in db.execute(query, (self.last_layout,)):
+            self.last_layout = entry
+            if found != checksum(digest, lines, key=mix(entry)):
+                self.lost_layouts.setdefault(digest, []).append(entry)
+                findings.append(Finding("layout", (entry,)))
+            else:
+                self._add_layout(entry, digest, np.frombuffer(lines, "<i4"))
         query = "SELECT id, target, layout, from_ms, until_ms FROM held WHERE id > ? ORDER BY id"
         for row in db.execute(query, (self.held.last_id,)):
             self.held.add(*row)
+        return findings
+
+    def _add_layout(self, entry: int, digest: bytes, lines: NDArray[np.int32]) -> None:
+        self.layouts[entry] = lines
+        for lost in self.lost_layouts.pop(digest, ()):
+            self.layouts[lost] = lines
+        # One with a line that is lost is not used again: its writer makes both anew.
+        if not self.lines.lost or not np.isin(lines, self.lines.lost).any():
+            self.layout_ids[digest] = entry
 
     def labels_of(self, pairs: Iterable[tuple[int, int]]) -> list[Labels]:
         if len(self.merged) > _MERGED_KEPT:
@@ -84,7 +112,8 @@ class Catalogue:
     deleted by retention alone, which raises the generation: then everything is read anew.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, damage: DamageLog) -> None:
+        self._damage = damage
         self._lock = threading.RLock()
         self._generation = -1
         self._state = _State()
@@ -97,7 +126,8 @@ class Catalogue:
                 return  # an older snapshot; what it lacks here has expired
             if generation > self._generation:
                 self._generation, self._state = generation, _State()
-            self._state.catch_up(db)
+            findings = self._state.catch_up(db)
+        self._damage.report(findings)
 
     def target_id(self, labels: Labels) -> int | None:
         return self._state.targets.ids.get(labels)
@@ -117,6 +147,13 @@ class Catalogue:
         with self._lock:
             state = self._state
             return len(state.targets.ids), len(state.lines.ids), len(state.layouts)
+
+    def unreadable(self, start_ms: int, end_ms: int) -> set[int]:
+        """Targets with samples, in the time given, of which the layout is damaged."""
+        with self._lock:
+            lost = [entry for found in self._state.lost_layouts.values() for entry in found]
+            targets, layouts = self._state.held.between(start_ms, end_ms)
+            return set(targets[np.isin(layouts, lost)].tolist())
 
     def whole(self, targets: Ids, start_ms: int, end_ms: int) -> Group:
         """All lines that some targets may have samples of in the time given."""
@@ -237,7 +274,7 @@ def _groups(state: _State, matchers: Sequence[Matcher]) -> list[tuple[Mask, Mask
     if len(matchers) > _MATCHERS_MAX:
         raise QueryError("bad_data", f"more than {_MATCHERS_MAX} matchers in one selector")
     patterns = np.zeros(len(state.lines.by_id), np.int64)
-    failed = np.zeros(len(state.lines.by_id), bool)
+    failed = state.lines.is_lost()
     by_target = []
     for bit, matcher in enumerate(matchers):
         verdict = state.lines.verdict(matcher)
@@ -248,7 +285,7 @@ def _groups(state: _State, matchers: Sequence[Matcher]) -> list[tuple[Mask, Mask
         by_target.append(np.where(of_target == SILENT, silent, of_target) == PASS)
     groups = []
     for pattern in np.unique(patterns[~failed]).tolist():
-        targets = np.ones(len(state.targets.by_id), bool)
+        targets = ~state.targets.is_lost()
         for bit, passes in enumerate(by_target):
             if pattern >> bit & 1:
                 targets &= passes
@@ -263,10 +300,13 @@ def _group(state: _State, line_mask: Mask, targets: Ids, layouts: Ids) -> Group:
     shapes = []
     found, starts = np.unique(layouts, return_index=True)
     for layout, part in zip(found.tolist(), np.split(targets, starts[1:]), strict=True):
-        lines = state.layouts[layout]
+        lines = state.layouts.get(layout)
+        if lines is None:
+            continue  # damaged
         columns = np.flatnonzero(line_mask[lines])
         if len(columns):
-            shapes.append(Shape(layout, columns, lines[columns].astype(np.int64), part))
+            picked = lines[columns].astype(np.int64)
+            shapes.append(Shape(layout, len(lines), columns, picked, part))
     if not shapes:
         return Group(layouts[:0], targets[:0], ())
     return Group(

@@ -13,7 +13,9 @@ import numpy as np
 
 from fleetpulse.storage.embedded import chunks, pages
 from fleetpulse.storage.embedded.catalogue import Catalogue
+from fleetpulse.storage.embedded.checksums import mix
 from fleetpulse.storage.embedded.codec import Times, encode_times, encode_values
+from fleetpulse.storage.embedded.damage import DamageLog, Finding
 from fleetpulse.storage.embedded.database import Database
 from fleetpulse.storage.embedded.limits import Budget
 from fleetpulse.storage.embedded.runs import Joined, RunsOf, join
@@ -77,6 +79,7 @@ class _Fold:
     at_start: bool = False
     clocks: list[tuple[int, int, int, int, bytes]] = field(default_factory=list)
     chunks: list[tuple[int, int, int, int, bytes]] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
 
 
 class Compactor:
@@ -86,9 +89,11 @@ class Compactor:
         self,
         database: Database,
         catalogue: Catalogue,
+        damage: DamageLog,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._database, self._catalogue, self._clock = database, catalogue, clock
+        self._database, self._catalogue = database, catalogue
+        self._damage, self._clock = damage, clock
 
     def run(self, now: float, limits: CompactionLimits) -> Compaction:
         """Folds all that is due at now (Unix seconds), within the limits."""
@@ -114,11 +119,18 @@ class Compactor:
         """  # noqa: S608
         ripe = end_slot - gather * 1000 / SLOT_MS
         with self._database.reading() as db:
-            return [
+            self._catalogue.refresh(db)
+            tasks = [
                 _Task(span, target, count)
                 for span, target, count, oldest in db.execute(query, (end_slot,))
                 if oldest <= ripe or (span + 1) * SLOTS_PER_SPAN <= end_slot
             ]
+        # What lies under a layout that is damaged stays as it is: a later scrape may mend it.
+        blocked = {
+            span: self._catalogue.unreadable(span * SPAN_MS, (span + 1) * SPAN_MS - 1)
+            for span in {task.span for task in tasks}
+        }
+        return [task for task in tasks if task.target not in blocked[task.span]]
 
     def _prepare(self, batch: Sequence[_Task], end_slot: int) -> _Fold:
         span, targets = batch[0].span, np.array([task.target for task in batch], np.int64)
@@ -133,9 +145,10 @@ class Compactor:
             fold = _Fold(_page_ids(db, slots, targets), targets.tolist(), span, _folds(db))
             budget = Budget()
             bounds = (start, span_end)
-            chunks.read_runs(db, group.lines, targets, bounds, budget, runs)
+            chunks.read_runs(db, group.lines, targets, bounds, budget, runs, fold.findings)
             for shape in group.shapes:
-                pages.read_runs(db, shape, start, end, budget, runs)
+                pages.read_runs(db, shape, start, end, budget, runs, fold.findings)
+        self._damage.report(fold.findings)
         _encode(fold, runs)
         return fold
 
@@ -146,6 +159,11 @@ class Compactor:
             db.execute("UPDATE counter SET value = value + 1 WHERE name = 'folds'")
             query = f"DELETE FROM clock WHERE span = ? AND target {IN_LIST}"  # noqa: S608
             db.execute(query, (fold.span, id_list(fold.targets)))
+            if any(found.kind in ("chunk", "clock") for found in fold.findings):
+                # A damaged chunk must not be left to be read by a clock that is not its own. All
+                # that could be read is written anew below.
+                query = f"DELETE FROM chunk WHERE span = ? AND target {IN_LIST}"  # noqa: S608
+                db.execute(query, (fold.span, id_list(fold.targets)))
             db.executemany("INSERT INTO clock VALUES (?, ?, ?, ?, ?)", fold.clocks)
             db.executemany("INSERT OR REPLACE INTO chunk VALUES (?, ?, ?, ?, ?)", fold.chunks)
             query = f"DELETE FROM page WHERE id {IN_LIST}"  # noqa: S608
@@ -191,7 +209,8 @@ def _encode(fold: _Fold, runs: RunsOf) -> None:
             known = seen[target, id(times)] = (times, _clock_number(fold, target, times, numbers))
             fold.at_start |= int(times[0]) == fold.span * SPAN_MS
         fold.samples += len(times)
-        fold.chunks.append((fold.span, line, target, known[1], encode_values(values)))
+        blob = encode_values(values, mix(fold.span, line, target, known[1]))
+        fold.chunks.append((fold.span, line, target, known[1], blob))
 
 
 def _by_line(pair: tuple[int, int]) -> tuple[int, int]:
@@ -204,6 +223,7 @@ def _clock_number(
     """The number of a clock that tells these times, made where there is none yet."""
     key = (target, times.tobytes())
     if key not in numbers:
-        numbers[key] = len(numbers)
-        fold.clocks.append((fold.span, target, numbers[key], len(times), encode_times(times)))
+        n = numbers[key] = len(numbers)
+        blob = encode_times(times, mix(fold.span, target, n, len(times)))
+        fold.clocks.append((fold.span, target, n, len(times), blob))
     return numbers[key]

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fleetpulse.errors import StorageError
-from fleetpulse.storage.embedded import schema
+from fleetpulse.storage.embedded import migrations, schema
 
 BUSY_SECONDS = 10.0
 _MAPPED = 1 << 30
@@ -82,6 +82,8 @@ class Database:
                 )
             schema.create(self.path)
         self._identity = _identity(self.path)
+        if not self._read_only:
+            migrations.upgrade(self.path)
         self._give_back(self._take())
         if not self._read_only:
             self._writer = self._connect()

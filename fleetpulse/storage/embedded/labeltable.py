@@ -40,6 +40,7 @@ class LabelTable:
     def __init__(self) -> None:
         self.by_id: list[Labels | None] = [None]
         self.ids: dict[Labels, int] = {}
+        self.lost: list[int] = []
         self._columns: dict[str, _Column] = {}
 
     @property
@@ -55,6 +56,17 @@ class LabelTable:
             if column is None:
                 column = self._columns[name] = _Column()
             column.add(entry, value)
+
+    def lose(self, entry: int) -> None:
+        """An id whose labels cannot be read: it matches nothing."""
+        self.by_id.extend([None] * (entry - self.last_id))
+        self.lost.append(entry)
+
+    def is_lost(self) -> NDArray[np.bool_]:
+        """By id."""
+        mask = np.zeros(len(self.by_id), bool)
+        mask[self.lost] = True
+        return mask
 
     def get(self, entry: int) -> Labels:
         labels = self.by_id[entry]
@@ -104,6 +116,7 @@ def dump_labels(labels: Labels) -> str:
     return json.dumps([text for pair in labels for text in pair], ensure_ascii=False)
 
 
-def load_labels(text: str) -> Labels:
+def load_labels(text: str | bytes) -> Labels:
+    """What dump_labels() wrote; ValueError where it is not."""
     flat = json.loads(text)
     return Labels(zip(flat[::2], flat[1::2], strict=True))

@@ -11,6 +11,7 @@ from fleetpulse.model import Labels, Metadata, Series
 from fleetpulse.storage.base import Hints, MatcherSets
 from fleetpulse.storage.embedded import chunks, horizon, pages, tiers
 from fleetpulse.storage.embedded.catalogue import Catalogue, Selection
+from fleetpulse.storage.embedded.damage import DamageLog, Finding
 from fleetpulse.storage.embedded.database import Database
 from fleetpulse.storage.embedded.limits import Budget, check_series
 from fleetpulse.storage.embedded.runs import Joined, Run, RunsOf, join
@@ -24,8 +25,8 @@ _EVER_MS = 1 << 52
 class Reader:
     """A SeriesReader (storage/base.py) of the embedded store."""
 
-    def __init__(self, database: Database, catalogue: Catalogue) -> None:
-        self._database, self._catalogue = database, catalogue
+    def __init__(self, database: Database, catalogue: Catalogue, damage: DamageLog) -> None:
+        self._database, self._catalogue, self._damage = database, catalogue, damage
 
     def select(
         self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, hints: Hints
@@ -36,6 +37,7 @@ class Reader:
         budget = Budget(hints.max_samples)
         runs: RunsOf = {}
         parts = tiers.TierParts()
+        findings: list[Finding] = []
         with self._database.reading() as db:
             self._catalogue.refresh(db)
             selection = self._catalogue.resolve(matchers, start_ms, end_ms)
@@ -46,11 +48,12 @@ class Reader:
                 if plan is not None:
                     until = min(plan.until_ms, end_ms + WINDOW_MS)
                     bounds = (start_ms, until)
-                    tiers.read_parts(db, lines, targets, bounds, plan.column, parts)
+                    tiers.read_parts(db, lines, targets, bounds, plan.column, parts, findings)
                 bounds = (from_ms, end_ms)
-                chunks.read_runs(db, lines, targets, bounds, budget, runs, step_ms)
+                chunks.read_runs(db, lines, targets, bounds, budget, runs, findings, step_ms)
                 for shape in group.shapes:
-                    pages.read_runs(db, shape, from_ms, end_ms, budget, runs)
+                    pages.read_runs(db, shape, from_ms, end_ms, budget, runs, findings)
+        self._damage.report(findings)
         if plan is None:
             return _series(runs, selection, hints.max_series)
         if not hints.range_ms:

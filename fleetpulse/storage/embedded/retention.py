@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from fleetpulse.storage.embedded.checksums import checksum, mix
 from fleetpulse.storage.embedded.database import Database
+from fleetpulse.storage.embedded.labeltable import Ids
 from fleetpulse.storage.embedded.schema import SLOTS_PER_SPAN, SPAN_MS
 from fleetpulse.storage.embedded.sql import IN_LIST, id_list
 
@@ -89,12 +91,22 @@ def _sweep_index(db: sqlite3.Connection, before_ms: int) -> tuple[int, int]:
     db.execute("DELETE FROM layout WHERE id NOT IN (SELECT layout FROM held)")
     query = "DELETE FROM target WHERE id NOT IN (SELECT target FROM held)"
     targets = db.execute(query).rowcount
-    used = np.frombuffer(b"".join(_column(db, "SELECT lines FROM layout")), "<i4")
-    unused = np.setdiff1d(_column(db, "SELECT id FROM line"), used)
+    unused = _unused_lines(db)
     db.execute(f"DELETE FROM line WHERE id {IN_LIST}", (id_list(unused),))  # noqa: S608
     # Every process now forgets its copy of the index, and with it the ids that are gone.
     db.execute("UPDATE counter SET value = value + 1 WHERE name = 'generation'")
     return targets, len(unused)
+
+
+def _unused_lines(db: sqlite3.Connection) -> Ids:
+    """None while a layout is damaged: who knows which lines it needs."""
+    used = []
+    for entry, digest, lines, found in db.execute("SELECT id, digest, lines, sum FROM layout"):
+        if found != checksum(digest, lines, key=mix(entry)):
+            return np.zeros(0, np.int64)
+        used.append(lines)
+    lines = _column(db, "SELECT id FROM line")
+    return np.setdiff1d(np.array(lines, np.int64), np.frombuffer(b"".join(used), "<i4"))
 
 
 def _column(db: sqlite3.Connection, query: str) -> list[Any]:

@@ -10,10 +10,12 @@ from fleetpulse.model import Labels, Metadata, Page, Series
 from fleetpulse.storage.base import Hints, MatcherSets
 from fleetpulse.storage.embedded.catalogue import Catalogue
 from fleetpulse.storage.embedded.compaction import Compaction, CompactionLimits, Compactor
+from fleetpulse.storage.embedded.damage import DamageLog
 from fleetpulse.storage.embedded.database import Database
 from fleetpulse.storage.embedded.housekeeping import alone
 from fleetpulse.storage.embedded.reader import Reader
 from fleetpulse.storage.embedded.retention import Expiry, Retention
+from fleetpulse.storage.embedded.sealing import Sealer
 from fleetpulse.storage.embedded.stats import Stats, read_stats
 from fleetpulse.storage.embedded.tiering import Tiering
 from fleetpulse.storage.embedded.writer import Writer
@@ -28,21 +30,29 @@ class EmbeddedStore:
     """
 
     def __init__(
-        self, path: Path, *, read_only: bool = False, now: Callable[[], float] = time.time
+        self,
+        path: Path,
+        *,
+        read_only: bool = False,
+        now: Callable[[], float] = time.time,
+        on_damage: Callable[[str], None] = lambda _kind: None,
     ) -> None:
         """StorageError where the file cannot be opened, is damaged or not ours.
 
         It is made where it does not exist, unless read_only; then the error is retriable.
+        on_damage: called with the kind (damage.KINDS) of each damaged blob when it is first met.
         """
         self.path, self._now = path, now
-        catalogue = Catalogue()
+        damage = DamageLog(path, on_damage)
+        catalogue = Catalogue(damage)
         self._database = Database(path, read_only=read_only)
         self._catalogue = catalogue
-        self._reader = Reader(self._database, catalogue)
+        self._reader = Reader(self._database, catalogue, damage)
         self._writer = Writer(self._database, catalogue)
-        self._compactor = Compactor(self._database, catalogue)
-        self._tiering = Tiering(self._database, catalogue)
+        self._compactor = Compactor(self._database, catalogue, damage)
+        self._tiering = Tiering(self._database, catalogue, damage)
         self._retention = Retention(self._database)
+        self._sealer = Sealer(self._database)
         self._lock_path = path.with_name(f"{path.name}.lock")
 
     def write(self, pages: Sequence[Page]) -> None:
@@ -78,6 +88,7 @@ class EmbeddedStore:
                 return Compaction(busy=True)
             done = self._compactor.run(self._now(), limits)
             done.tiers = self._tiering.run(self._now(), limits).rows
+            self._sealer.run(limits.max_seconds)
             return done
 
     def expire(self, retention: float) -> Expiry:

@@ -10,15 +10,17 @@ import numpy as np
 
 from fleetpulse.storage.embedded import chunks, tierrow
 from fleetpulse.storage.embedded.catalogue import Catalogue
-from fleetpulse.storage.embedded.codec import Times
+from fleetpulse.storage.embedded.checksums import mix
+from fleetpulse.storage.embedded.codec import DAMAGE, Times
 from fleetpulse.storage.embedded.compaction import CompactionLimits
+from fleetpulse.storage.embedded.damage import DamageLog, Finding
 from fleetpulse.storage.embedded.database import Database
 from fleetpulse.storage.embedded.labeltable import Ids
 from fleetpulse.storage.embedded.limits import Budget
 from fleetpulse.storage.embedded.runs import Joined, RunsOf, join
 from fleetpulse.storage.embedded.sql import IN_LIST, id_list
 from fleetpulse.storage.embedded.untiered import LEVEL
-from fleetpulse.storage.embedded.windows import DAY_MS, Cut, aggregate, remade
+from fleetpulse.storage.embedded.windows import DAY_MS, Cut, Windows, aggregate, remade
 
 # So long after midnight, compaction is through with the day.
 _SETTLED_MS = 3_600_000
@@ -52,9 +54,11 @@ class Tiering:
         self,
         database: Database,
         catalogue: Catalogue,
+        damage: DamageLog,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._database, self._catalogue, self._clock = database, catalogue, clock
+        self._database, self._catalogue = database, catalogue
+        self._damage, self._clock = damage, clock
 
     def run(self, now: float, limits: CompactionLimits) -> Tiered:
         """Makes what is due at now (Unix seconds), within limits.max_seconds."""
@@ -98,10 +102,12 @@ class Tiering:
     def _prepare(self, day: int, targets: Ids, lines: Ids) -> _Batch:
         bounds = day * DAY_MS + 1, (day + 1) * DAY_MS
         runs: RunsOf = {}
+        findings: list[Finding] = []
         with self._database.reading() as db:
             batch = _Batch(_folds(db))
-            chunks.read_runs(db, lines, targets, bounds, Budget(), runs)
+            chunks.read_runs(db, lines, targets, bounds, Budget(), runs, findings)
             known = dict(_rows(db, day, lines, targets))
+        self._damage.report(findings)
         joined: Joined = {}
         cuts: dict[int, tuple[Times, Cut]] = {}
         for target, line in sorted(runs, key=lambda pair: (pair[1], pair[0])):
@@ -109,10 +115,11 @@ class Tiering:
             # The times in the entry keep their id from being given to another array.
             cut = cuts.setdefault(id(times), (times, Cut.of(times, day)))[1]
             windows = aggregate(times, values, day, cut)
+            key = mix(LEVEL, day, line, target)
             old = known.get((target, line))
             if old is not None:
-                windows = remade(tierrow.decode(old), windows, cut.samples)
-            batch.rows.append((LEVEL, day, line, target, tierrow.encode(windows)))
+                windows = _joined(old, key, windows, cut)
+            batch.rows.append((LEVEL, day, line, target, tierrow.encode(windows, key)))
         return batch
 
     def _apply(self, batch: _Batch) -> bool:
@@ -126,6 +133,13 @@ class Tiering:
         with self._database.writing() as db:
             query = f"DELETE FROM untiered WHERE day = ? AND target {IN_LIST}"  # noqa: S608
             db.execute(query, (day, id_list(targets)))
+
+
+def _joined(old: bytes, key: int, windows: Windows, cut: Cut) -> Windows:
+    try:
+        return remade(tierrow.decode(old, key), windows, cut.samples)
+    except DAMAGE:
+        return windows
 
 
 def _folds(db: sqlite3.Connection) -> int:

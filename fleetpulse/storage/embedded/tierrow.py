@@ -18,7 +18,15 @@ from collections.abc import Collection
 
 import numpy as np
 
-from fleetpulse.storage.embedded.codec import Floats, Times, decode_values, encode_values
+from fleetpulse.storage.embedded.checksums import DamagedError
+from fleetpulse.storage.embedded.codec import (
+    Floats,
+    Times,
+    pack_values,
+    seal,
+    unpack_values,
+    unseal,
+)
 from fleetpulse.storage.embedded.windows import Mask, Windows
 
 _KIND, _BYTES = b"w", b"8"
@@ -28,29 +36,30 @@ _HEADER = struct.Struct("<9H")
 COLUMNS = ("least", "greatest", "total", "again")
 
 
-def encode(windows: Windows) -> bytes:
-    """windows must not be empty."""
+def encode(windows: Windows, key: int) -> bytes:
+    """windows must not be empty. key: of the row, as checksums.mix() makes it."""
     last = windows.last
     parts = (
         _packed_places(windows),
         _packed_counts(windows.samples),
-        encode_values(last),
+        pack_values(last),
         _packed(windows.least, last),
         _packed(windows.greatest, last),
         _packed(windows.total, windows.samples * last),
         _packed(windows.again, np.zeros(len(last))),
         _packed_firsts(windows),
     )
-    return b"".join((_KIND, _HEADER.pack(len(windows), *map(len, parts)), *parts))
+    body = b"".join((_KIND, _HEADER.pack(len(windows), *map(len, parts)), *parts))
+    return seal(body, key)
 
 
 def _packed(values: Floats, expected: Floats) -> bytes:
     same = np.array_equal(values.view(np.uint64), expected.view(np.uint64))
-    return b"" if same else encode_values(values)
+    return b"" if same else pack_values(values)
 
 
 def _packed_counts(samples: Floats) -> bytes:
-    packed = encode_values(samples)
+    packed = pack_values(samples)
     if len(packed) <= len(samples) or samples.max() > 255:
         return packed
     return _BYTES + samples.astype("u1").tobytes()
@@ -70,23 +79,21 @@ def _packed_firsts(windows: Windows) -> bytes:
     return started.astype("<u2").tobytes() + first.astype("<f8").tobytes()
 
 
-def decode(body: bytes, wanted: Collection[str] = COLUMNS) -> Windows:
-    """The windows; those of COLUMNS that are not wanted hold zeros.
-
-    ValueError, RuntimeError or struct.error where it is damaged.
-    """
+def decode(blob: bytes, key: int, wanted: Collection[str] = COLUMNS) -> Windows:
+    """The windows; those of COLUMNS that are not wanted hold zeros. One of DAMAGE may rise."""
+    body = unseal(blob, key)
     if body[:1] != _KIND:
-        raise ValueError(f"unknown kind of tier: {body[:1]!r}")
+        raise DamagedError(f"unknown kind of tier: {body[:1]!r}")
     count, *lengths = _HEADER.unpack_from(body, 1)
     ends = np.cumsum([1 + _HEADER.size, *lengths]).tolist()
     if ends[-1] != len(body):
-        raise ValueError(f"{len(body)} bytes where {ends[-1]} were expected")
+        raise DamagedError(f"{len(body)} bytes where {ends[-1]} were expected")
     parts = {
         name: body[begin:end] for name, begin, end in zip(_PARTS, ends[:-1], ends[1:], strict=True)
     }
     at, ended = _places(parts["at"], count)
     samples = _counts(parts["samples"], count)
-    last = decode_values(parts["last"], count)
+    last = unpack_values(parts["last"], count)
     nothing = np.zeros(count)
     expected = {"least": last, "greatest": last, "total": samples * last, "again": nothing}
     least, greatest, total, again = (
@@ -100,7 +107,7 @@ def decode(body: bytes, wanted: Collection[str] = COLUMNS) -> Windows:
 def _counts(part: bytes, count: int) -> Floats:
     if part[:1] == _BYTES:
         return np.frombuffer(part, "u1", count, 1).astype(float)
-    return decode_values(part, count)
+    return unpack_values(part, count)
 
 
 def _places(part: bytes, count: int) -> tuple[Times, Mask]:
@@ -112,7 +119,7 @@ def _places(part: bytes, count: int) -> tuple[Times, Mask]:
 
 
 def _column(part: bytes, expected: Floats) -> Floats:
-    return decode_values(part, len(expected)) if part else expected
+    return unpack_values(part, len(expected)) if part else expected
 
 
 def _firsts(part: bytes, last: Floats) -> tuple[Mask, Floats]:

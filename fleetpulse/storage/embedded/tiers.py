@@ -1,17 +1,17 @@
 """Reads tiers: which selections they answer, and the series that they make with newer samples."""
 
 import sqlite3
-import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from fleetpulse.errors import StorageError
 from fleetpulse.model import STALE_NAN, Labels
 from fleetpulse.storage.base import Folded, Hints, History
 from fleetpulse.storage.embedded import tierrow
-from fleetpulse.storage.embedded.codec import Floats, Times
+from fleetpulse.storage.embedded.checksums import mix
+from fleetpulse.storage.embedded.codec import DAMAGE, Floats, Times
+from fleetpulse.storage.embedded.damage import Finding
 from fleetpulse.storage.embedded.labeltable import Ids
 from fleetpulse.storage.embedded.limits import Budget
 from fleetpulse.storage.embedded.runs import Joined, Run, RunsOf, join
@@ -25,8 +25,6 @@ from fleetpulse.storage.embedded.windows import (
     increases,
     is_marker,
 )
-
-_DAMAGE = (ValueError, RuntimeError, LookupError, struct.error)
 
 # By function over a range: the column that it is answered from. Others see samples only.
 _COLUMN_OF = {
@@ -107,8 +105,12 @@ def read_parts(
     bounds: tuple[int, int],
     column: str,
     parts: TierParts,
+    findings: list[Finding],
 ) -> None:
-    """Adds the tier rows of all lines of all targets that bounds (inclusive) touch."""
+    """Adds the tier rows of all lines of all targets that bounds (inclusive) touch.
+
+    What is damaged is left out and added to findings.
+    """
     # From the window before the first: what a counter rose since then belongs to the first.
     first, last = (bounds[0] - 1 - WINDOW_MS) // DAY_MS, (bounds[1] - 1) // DAY_MS
     query = f"""
@@ -121,10 +123,10 @@ def read_parts(
         query, (id_list(days), id_list(lines), id_list(targets))
     ):
         try:
-            windows = tierrow.decode(blob, wanted)
-        except _DAMAGE as err:
-            what = f"the tier of line {line}, target {target} of day {day}"
-            raise StorageError(f"{what} is damaged: {err}", retriable=False) from err
+            windows = tierrow.decode(blob, mix(LEVEL, day, line, target), wanted)
+        except DAMAGE:
+            findings.append(Finding("tier", (LEVEL, day, line, target)))
+            continue
         parts.parts.setdefault((target, line), []).append((day, windows))
 
 
