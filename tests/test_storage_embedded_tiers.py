@@ -2,6 +2,7 @@
 
 import math
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from fleetpulse.model import STALE_NAN, Labels, Page
 from fleetpulse.promql.engine import Engine
 from fleetpulse.promql.result import Matrix, Vector
 from fleetpulse.storage.base import Tier
-from fleetpulse.storage.embedded import CompactionLimits, EmbeddedStore
+from fleetpulse.storage.embedded import CompactionLimits, EmbeddedStore, Keeping
 from tests.store_fakes import MINUTE, line, opened, timed_page
 
 HOUR, DAY = 60 * MINUTE, 1440 * MINUTE
@@ -69,7 +70,7 @@ def page_of(samples: list[tuple[str, int, float]]) -> Page:
     )
 
 
-@settings(max_examples=60, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@settings(max_examples=30, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(rounds=st.lists(SAMPLES, min_size=1, max_size=3), until=st.integers(0, 60))
 def test_windows_tell_what_samples_would(
     rounds: list[list[tuple[str, int, float]]], until: int
@@ -88,7 +89,7 @@ def test_windows_tell_what_samples_would(
             assert_same(store, expr, (DAY0 - 1200_000, DAY0 + 2 * DAY, HOUR))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     steps=st.lists(st.integers(0, 50), min_size=300, max_size=500),
     every=st.sampled_from([10_000, 15_000, 60_000]),
@@ -133,3 +134,109 @@ def instant(store: EmbeddedStore, expr: str, at_ms: int, tier: Tier = "auto") ->
     data = Engine(store).instant(expr, at_ms, tier=tier).data
     assert isinstance(data, Vector)
     return [float(value) for value in data.values]
+
+
+# Expression, time, what tiers and samples say: a second a second, three days, samples for one.
+GONE = [
+    pytest.param("g", DAY0 + 5 * HOUR, [4.0], id="plain: the last value of the window before"),
+    pytest.param("g", DAY0 + 5 * HOUR + 7, [4.0], id="a window that is not over does not count"),
+    pytest.param("min_over_time(g[1d])", DAY0 + DAY, [0.0], id="min"),
+    pytest.param("max_over_time(g[1d])", DAY0 + DAY, [23.0], id="max"),
+    pytest.param("count_over_time(g[1d])", DAY0 + DAY, [1440.0], id="count"),
+    pytest.param("avg_over_time(g[2h])", DAY0 + 4 * HOUR, [2.5], id="avg"),
+    pytest.param("increase(c_total[1h])", DAY0 + 4 * HOUR, [3600.0], id="increase"),
+    pytest.param("rate(c_total[30m15s])", DAY0 + 4 * HOUR, [1.0], id="rate, to the nearest"),
+    pytest.param("rate(c_total[2d])", DAY0 + 3 * DAY, [1.0], id="rate over the border"),
+    pytest.param("changes(g[1d])", DAY0 + DAY, [], id="needs samples, which are gone"),
+    pytest.param("timestamp(g)", DAY0 + 5 * HOUR, [], id="so do times"),
+    pytest.param("g", DAY0 - MINUTE, [], id="before the first sample"),
+]
+
+
+@pytest.fixture(scope="module")
+def three_days(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStore]:
+    path = tmp_path_factory.mktemp("tiers") / "x.db"
+    with opened(path, now_ms=DAY0 + 3 * DAY + 2 * HOUR) as store:
+        fill(store, 3)
+        store.expire(Keeping(raw=1 * 86400, tiers=30 * 86400))
+        yield store
+
+
+@pytest.mark.parametrize(("expr", "at_ms", "expected"), GONE)
+def test_what_is_gone_is_answered_from_windows(
+    three_days: EmbeddedStore, expr: str, at_ms: int, expected: list[float]
+) -> None:
+    assert instant(three_days, expr, at_ms) == pytest.approx(expected, rel=1e-3)
+
+
+def test_only_samples_where_that_is_asked_for(three_days: EmbeddedStore) -> None:
+    assert instant(three_days, "max_over_time(g[1d])", DAY0 + DAY, "raw") == []
+
+
+def test_where_samples_are_rates_are_theirs(three_days: EmbeddedStore) -> None:
+    times = (DAY0 + DAY, DAY0 + 3 * DAY, 6 * HOUR)
+    found = answers(three_days, "rate(c_total[1h])", times, "auto")
+    raw = answers(three_days, "rate(c_total[1h])", times, "raw")
+    for labels, values in raw.items():
+        assert len(found[labels]) == 9 > len(values) > 3
+        for at, value in values.items():
+            if at > DAY0 + 2 * DAY + 3 * HOUR:
+                assert found[labels][at] == value
+
+
+def test_a_gap_counts_only_where_the_range_covers_it(tmp_path: Path) -> None:
+    with opened(tmp_path / "x.db", now_ms=DAY0 + 3 * DAY) as store:
+        ats = [*range(0, HOUR, MINUTE), *range(4 * HOUR, 5 * HOUR, MINUTE)]
+        samples = [(line("c_total"), DAY0 + 7 + at, at / 1000) for at in ats]
+        store.write([timed_page(TARGET, [*samples, (line("z"), DAY0 + 3 * DAY, 1.0)])])
+        store.compact(ALL)
+        at = DAY0 + 4 * HOUR + 30 * MINUTE
+        assert instant(store, "increase(c_total[1h])", at, "5m") == [29 * 60.0]
+        assert instant(store, "increase(c_total[4h])", at, "5m") == [4 * 3600.0]
+
+
+# Written after samples (a minute each, value 1) have expired: at, value, what the hour then holds.
+LATE = [
+    pytest.param(10 * HOUR + 7, 5.0, (61.0, 5.0), id="where there was nothing, it is one more"),
+    pytest.param(2 * HOUR + 30_000, 5.0, (61.0, 5.0), id="between the others too"),
+]
+
+
+@pytest.mark.parametrize(("at", "value", "expected"), LATE)
+def test_late_samples_reach_tiers_of_expired_ones(
+    tmp_path: Path, at: int, value: float, expected: tuple[float, float]
+) -> None:
+    keeping = Keeping(raw=86400, tiers=30 * 86400)
+    with opened(tmp_path / "x.db", now_ms=DAY0 + 9 * DAY) as store:
+        hours = (at // HOUR,) if at < 5 * HOUR else (1, 2)
+        ats = [hour * HOUR + k * MINUTE + 7 for hour in hours for k in range(60)]
+        store.write([timed_page(TARGET, [(line("m"), DAY0 + one, 1.0) for one in ats])])
+        store.compact(ALL)
+        store.expire(keeping)
+        store.write([timed_page(TARGET, [(line("m"), DAY0 + at, value)])])
+
+        store.compact(ALL)
+        store.expire(keeping)
+
+        total = sum(instant(store, "count_over_time(m[1d])", DAY0 + DAY))
+        assert total - (60 if at > 5 * HOUR else 0) == expected[0]
+        assert instant(store, "max_over_time(m[1d])", DAY0 + DAY) == [expected[1]]
+        assert instant(store, "count_over_time(m[1d])", DAY0 + DAY, "raw") == []
+
+
+def test_a_backlog_of_an_expired_day_makes_its_tiers(tmp_path: Path) -> None:
+    with opened(tmp_path / "x.db", now_ms=DAY0 + 9 * DAY) as store:
+        store.expire(Keeping(raw=86400, tiers=30 * 86400))
+        fill(store, 1)
+        store.expire(Keeping(raw=86400, tiers=30 * 86400))
+        assert instant(store, "count_over_time(g[1d])", DAY0 + DAY) == [1440.0]
+
+
+def test_tiers_of_a_span_deleted_twice_are_not_made_twice(tmp_path: Path) -> None:
+    with opened(tmp_path / "x.db", now_ms=DAY0 + 3 * DAY) as store:
+        fill(store, 1)
+        assert store.compact(ALL).tiers == 0
+        store.write([timed_page(TARGET, [(line("g"), DAY0 + 7, 99.0)])])
+        assert store.compact(ALL).tiers == 2
+        assert instant(store, "max_over_time(g[1d])", DAY0 + DAY) == [99.0]
+        assert instant(store, "count_over_time(g[1d])", DAY0 + DAY) == [1440.0]

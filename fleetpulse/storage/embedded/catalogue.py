@@ -21,6 +21,7 @@ from fleetpulse.storage.embedded.labeltable import FAIL, PASS, SILENT, Ids, Labe
 Mask = NDArray[np.bool_]
 
 _MERGED_KEPT = 100_000  # some 25 MB
+_NEVER_MS = -(1 << 62)
 _MATCHERS_MAX = 60  # one bit each
 
 
@@ -225,11 +226,15 @@ class Selection:
         with self._lock:
             return self._state.labels_of(pairs)
 
-    def raw_from(self, horizons: Sequence[Horizon]) -> int:
-        """Before what time samples of some of the series are deleted (Unix ms)."""
-        if len(horizons) < 2:
-            return horizons[0].raw_ms if horizons else -(1 << 62)
-        rules = [one.matchers for one in horizons]
+    def gone_before(self, horizons: Sequence[Horizon]) -> tuple[int, int]:
+        """Before what time (Unix ms) samples, and tiers, of some of the series are deleted."""
+        if len(horizons) > 1:
+            found = self._places([one.matchers for one in horizons])
+            horizons = [horizons[place] for place in found]
+        raw_ms = max((one.raw_ms for one in horizons), default=_NEVER_MS)
+        return raw_ms, max((one.tier_ms for one in horizons), default=_NEVER_MS)
+
+    def _places(self, rules: Sequence[Sequence[Matcher]]) -> set[int]:
         found = set[int]()
         with self._lock:
             for group in self.groups:
@@ -237,7 +242,7 @@ class Selection:
                 targets = np.tile(group.targets, len(group.lines))
                 passes = _passing(self._state, lines, targets)
                 found |= set(rule_of(rules, passes, len(lines)).tolist())
-        return max(horizons[place].raw_ms for place in found)
+        return found
 
 
 def _passing(state: _State, lines: Ids, targets: Ids) -> Passes:

@@ -44,8 +44,14 @@ def save(db: sqlite3.Connection, horizons: Sequence[Horizon]) -> None:
     db.executemany("INSERT INTO horizon VALUES (?, ?, ?, ?)", rows)
 
 
-def raised(old: Sequence[Horizon], new: Sequence[Horizon]) -> list[Horizon]:
+def believed(horizons: Sequence[Horizon], now_ms: int) -> list[Horizon]:
+    """Without those in the future: a clock that was wrong made them; none must delete or hide."""
+    return [one for one in horizons if max(one.raw_ms, one.tier_ms) <= now_ms]
+
+
+def raised(old: Sequence[Horizon], new: Sequence[Horizon], now_ms: int) -> list[Horizon]:
     """The new ones, none before what was deleted already of the series it may be about."""
+    old = believed(old, now_ms)
     by_rule = {one.rule: one for one in old}
     names = {one.rule for one in new}
     # Series of a rule that is new, or of one that is gone, were under another before.

@@ -15,7 +15,7 @@ from fleetpulse.storage.embedded.damage import DamageLog, Finding
 from fleetpulse.storage.embedded.database import Database
 from fleetpulse.storage.embedded.limits import Budget, check_series
 from fleetpulse.storage.embedded.runs import Joined, Run, RunsOf, join
-from fleetpulse.storage.embedded.untiered import made_until
+from fleetpulse.storage.embedded.untiered import made_until, tiers_end
 from fleetpulse.storage.embedded.windows import WINDOW_MS
 
 # Times are compared in 64 bits; nobody asks beyond the year 10000, but many ask "from ever".
@@ -94,12 +94,13 @@ def _plan(
 ) -> tiers.Plan | None:
     if hints.tier == "raw" or not selection.groups:
         return None
-    targets = np.unique(np.concatenate([group.targets for group in selection.groups]))
-    made_ms = made_until(db, targets)
-    if made_ms is None:
+    end = tiers_end(db)
+    if end is None:
         return None
-    raw_ms = selection.raw_from(horizon.load(db))
-    return tiers.plan(hints, start_ms, end_ms, made_ms, raw_ms)
+    targets = np.unique(np.concatenate([group.targets for group in selection.groups]))
+    raw_ms, tier_ms = selection.gone_before(horizon.load(db))
+    kept = tiers.Kept(tier_ms, made_until(db, targets, end), min(raw_ms, end))
+    return tiers.plan(hints, start_ms, end_ms, kept)
 
 
 def _folded(

@@ -17,6 +17,8 @@ from fleetpulse.storage.embedded.damage import DamageLog, Finding
 from fleetpulse.storage.embedded.database import Database
 from fleetpulse.storage.embedded.labeltable import Ids
 from fleetpulse.storage.embedded.limits import Budget
+from fleetpulse.storage.embedded.pace import Pace
+from fleetpulse.storage.embedded.retention import Retention
 from fleetpulse.storage.embedded.runs import Joined, RunsOf, join
 from fleetpulse.storage.embedded.sql import IN_LIST, id_list
 from fleetpulse.storage.embedded.untiered import LEVEL
@@ -55,17 +57,19 @@ class Tiering:
         database: Database,
         catalogue: Catalogue,
         damage: DamageLog,
+        retention: Retention,
         clock: Callable[[], float] = time.monotonic,
+        pace: Pace | None = None,
     ) -> None:
-        self._database, self._catalogue = database, catalogue
-        self._damage, self._clock = damage, clock
+        self._database, self._catalogue, self._damage = database, catalogue, damage
+        self._retention, self._clock, self._pace = retention, clock, pace or Pace()
 
     def run(self, now: float, limits: CompactionLimits) -> Tiered:
         """Makes what is due at now (Unix seconds), within limits.max_seconds."""
         done = Tiered()
         until = self._clock() + limits.max_seconds
         for day, targets in self._due(now):
-            if not self._make(day, targets, done):
+            if not self._make(day, targets, int(now * 1000), done):
                 break  # somebody else changed the chunks under way: the next run sees to it
             if self._clock() >= until:
                 break
@@ -81,21 +85,22 @@ class Tiering:
             for begin in range(0, len(targets), _TARGETS_AT_ONCE):
                 yield int(day), targets[begin : begin + _TARGETS_AT_ONCE]
 
-    def _make(self, day: int, targets: Sequence[int], done: Tiered) -> bool:
+    def _make(self, day: int, targets: Sequence[int], now_ms: int, done: Tiered) -> bool:
         ids = np.array(targets, np.int64)
         with self._database.reading() as db:
             self._catalogue.refresh(db)
             lines = self._catalogue.whole(ids, day * DAY_MS + 1, (day + 1) * DAY_MS).lines
-        at_once = max(1, _SERIES_AT_ONCE // len(targets))
-        parts = [lines[begin : begin + at_once] for begin in range(0, len(lines), at_once)]
-        folds = None
-        for part in parts:
-            batch = self._prepare(day, ids, part)
+        folds, begin = None, 0
+        while begin < len(lines):
+            end = begin + max(1, self._pace.of(_SERIES_AT_ONCE) // len(targets))
+            batch = self._prepare(day, ids, lines[begin:end])
+            begin = end
             folds = batch.folds if folds is None else folds
             if batch.folds != folds or not self._apply(batch):
                 return False
             done.rows += len(batch.rows)
         self._finish(day, targets)
+        self._retention.late(day, targets, now_ms)
         done.days += len(targets)
         return True
 
@@ -123,7 +128,7 @@ class Tiering:
         return batch
 
     def _apply(self, batch: _Batch) -> bool:
-        with self._database.writing() as db:
+        with self._pace.turn(), self._database.writing() as db:
             if _folds(db) != batch.folds:
                 return False
             db.executemany("INSERT OR REPLACE INTO tier VALUES (?, ?, ?, ?, ?)", batch.rows)

@@ -52,22 +52,31 @@ class Plan:
     until_ms: int
 
 
-def plan(hints: Hints, start_ms: int, end_ms: int, made_ms: int | None, raw_ms: int) -> Plan | None:
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What there is, in Unix ms: tiers from tier_ms to made_ms, samples from raw_ms on."""
+
+    tier_ms: int
+    made_ms: int
+    raw_ms: int
+
+
+def plan(hints: Hints, start_ms: int, end_ms: int, kept: Kept) -> Plan | None:
     """What of a selection tiers answer; None: nothing.
 
-    made_ms: when the tiers end. raw_ms: there are no samples before it. As long as there are
-    samples, tiers answer only what comes out the same: where every window of the selection is a
-    number of whole ones. rate and increase, which do not, wait until the samples are gone.
+    As long as there are samples, tiers answer only what comes out the same: where every window of
+    the selection is a number of whole ones. rate and increase, which do not, wait until the samples
+    are gone. Then tiers are all there is, late samples told or not.
     """
     column = _column(hints)
-    if hints.tier == "raw" or column is None or made_ms is None:
+    if hints.tier == "raw" or column is None:
         return None
     same = column != "increase" and all(
         at % WINDOW_MS == 0 for at in (hints.step_ms, end_ms, start_ms - 1)
     )
-    # Where no samples are left, tiers are all there is, made or not.
-    until_ms = made_ms if same or hints.tier == "5m" else raw_ms
-    until_ms = max(until_ms, raw_ms) // WINDOW_MS * WINDOW_MS
+    whole = kept.tier_ms <= max(start_ms, kept.raw_ms)
+    until_ms = kept.made_ms if whole and (same or hints.tier == "5m") else kept.raw_ms
+    until_ms = max(until_ms, kept.raw_ms) // WINDOW_MS * WINDOW_MS
     return Plan(column, until_ms) if until_ms >= start_ms else None
 
 

@@ -23,16 +23,19 @@ def mark(db: sqlite3.Connection, days: Sequence[int], targets: Sequence[int]) ->
     db.executemany("INSERT OR IGNORE INTO untiered VALUES (?, ?)", rows)
 
 
-def made_until(db: sqlite3.Connection, targets: Ids) -> int | None:
-    """Up to when (Unix ms, a midnight) the tiers of these targets tell all; None: nowhere."""
+def tiers_end(db: sqlite3.Connection) -> int | None:
+    """When the newest tier ends (Unix ms, a midnight)."""
     query = f"SELECT max(span) FROM tier WHERE level = {LEVEL}"  # noqa: S608
     last = db.execute(query).fetchone()[0]
-    if last is None:
-        return None
+    return None if last is None else (last + 1) * DAY_MS
+
+
+def made_until(db: sqlite3.Connection, targets: Ids, end_ms: int) -> int:
+    """Up to when (Unix ms, a midnight, end_ms at most) the tiers of these targets tell all."""
+    end = end_ms // DAY_MS
     waiting, slot = db.execute(
         "SELECT (SELECT min(day) FROM untiered), (SELECT min(slot) FROM page)"
     ).fetchone()
-    end: int = last + 1
     if waiting is not None and waiting < end:
         query = f"SELECT min(day) FROM untiered WHERE target {IN_LIST}"  # noqa: S608
         waiting = db.execute(query, (id_list(targets),)).fetchone()[0]
