@@ -18,6 +18,7 @@ from fleetpulse.storage.embedded.codec import Times, encode_times, encode_values
 from fleetpulse.storage.embedded.damage import DamageLog, Finding
 from fleetpulse.storage.embedded.database import Database
 from fleetpulse.storage.embedded.limits import Budget
+from fleetpulse.storage.embedded.pace import Pace
 from fleetpulse.storage.embedded.runs import Joined, RunsOf, join
 from fleetpulse.storage.embedded.schema import SLOT_MS, SLOTS_PER_SPAN, SPAN_MS
 from fleetpulse.storage.embedded.sql import IN_LIST, id_list
@@ -36,7 +37,7 @@ class CompactionLimits:
     min_age: seconds; younger pages stay pages, so that late samples are cheap.
     gather: seconds of pages that a target collects before they are folded, unless its span is
     over; more makes less work, less makes a smaller file.
-    batch_pages: pages folded in one transaction, about.
+    batch_pages: pages folded in one transaction at most, about; fewer where that takes long.
     max_seconds: stop after the batch that passes this; the rest is for the next call.
     """
 
@@ -91,9 +92,10 @@ class Compactor:
         catalogue: Catalogue,
         damage: DamageLog,
         clock: Callable[[], float] = time.monotonic,
+        pace: Pace | None = None,
     ) -> None:
         self._database, self._catalogue = database, catalogue
-        self._damage, self._clock = damage, clock
+        self._damage, self._clock, self._pace = damage, clock, pace or Pace()
 
     def run(self, now: float, limits: CompactionLimits) -> Compaction:
         """Folds all that is due at now (Unix seconds), within the limits."""
@@ -102,7 +104,8 @@ class Compactor:
         # A slot is folded whole or not at all: of two rows with the same series and time, which
         # are always in the same slot, the later one thus always wins.
         end_slot = int((now - limits.min_age) * 1000) // SLOT_MS
-        for batch in _batches(self._tasks(end_slot, limits.gather), limits.batch_pages):
+        tasks = self._tasks(end_slot, limits.gather)
+        for batch in _batches(tasks, lambda: self._pace.of(limits.batch_pages)):
             fold = self._prepare(batch, end_slot)
             if self._apply(fold):
                 done.pages += len(fold.page_ids)
@@ -153,7 +156,7 @@ class Compactor:
         return fold
 
     def _apply(self, fold: _Fold) -> bool:
-        with self._database.writing() as db:
+        with self._pace.turn(), self._database.writing() as db:
             if _folds(db) != fold.folds:
                 return False
             db.execute("UPDATE counter SET value = value + 1 WHERE name = 'folds'")
@@ -169,14 +172,15 @@ class Compactor:
             query = f"DELETE FROM page WHERE id {IN_LIST}"  # noqa: S608
             db.execute(query, (id_list(fold.page_ids),))
             mark(db, days_of(fold.span, at_start=fold.at_start), fold.targets)
+        self._database.checkpoint()
         return True
 
 
-def _batches(tasks: Sequence[_Task], batch_pages: int) -> Iterator[list[_Task]]:
+def _batches(tasks: Sequence[_Task], batch_pages: Callable[[], int]) -> Iterator[list[_Task]]:
     """Tasks of one span each, so that the chunks written together lie together."""
     batch: list[_Task] = []
     for task in tasks:
-        full = sum(one.pages for one in batch) + task.pages > batch_pages
+        full = sum(one.pages for one in batch) + task.pages > batch_pages()
         if batch and (full or task.span != batch[0].span):
             yield batch
             batch = []

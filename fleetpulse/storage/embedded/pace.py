@@ -4,10 +4,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-# What a transaction should take, and what is left to writers after it. One that found the store
-# locked looks again after up to 25 ms, as SQLite has it, in the first tenth of a second.
+# What a transaction should take. After it writers have twice as long for themselves: one that found
+# the store locked looks again a few times within the first tenth of a second, as SQLite has it.
 _SECONDS = 0.025
-_REST = 0.03
+_REST = 2.0
+_REST_MAX = 0.05
 _LEAST = 0.01
 
 
@@ -33,4 +34,4 @@ class Pace:
         yield
         took = max(self._clock() - begin, 1e-6)
         self._share = min(1.0, max(_LEAST, self._share * min(2.0, _SECONDS / took)))
-        self._rest(_REST)
+        self._rest(min(_REST * took, _REST_MAX))
