@@ -1,8 +1,10 @@
 """Tiers: what windows of five minutes answer is what the samples would have."""
 
 import math
+import sqlite3
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +12,12 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from fleetpulse.matchers import Matcher
 from fleetpulse.model import STALE_NAN, Labels, Page
 from fleetpulse.promql.engine import Engine
 from fleetpulse.promql.result import Matrix, Vector
 from fleetpulse.storage.base import Tier
-from fleetpulse.storage.embedded import CompactionLimits, EmbeddedStore, Keeping
+from fleetpulse.storage.embedded import CompactionLimits, EmbeddedStore, Keeping, verify
 from tests.store_fakes import MINUTE, line, opened, timed_page
 
 HOUR, DAY = 60 * MINUTE, 1440 * MINUTE
@@ -240,3 +243,35 @@ def test_tiers_of_a_span_deleted_twice_are_not_made_twice(tmp_path: Path) -> Non
         assert store.compact(ALL).tiers == 2
         assert instant(store, "max_over_time(g[1d])", DAY0 + DAY) == [99.0]
         assert instant(store, "count_over_time(g[1d])", DAY0 + DAY) == [1440.0]
+
+
+def test_what_is_deleted_is_gone_from_tiers_too(tmp_path: Path) -> None:
+    with opened(tmp_path / "x.db", now_ms=DAY0 + 3 * DAY) as store:
+        fill(store, 2)
+        store.delete([Matcher("__name__", "=", "g")], DAY0 + HOUR, DAY0 + 3 * HOUR)
+        store.compact(ALL)
+        for tier in ("raw", "5m"):
+            assert instant(store, "count_over_time(g[4h])", DAY0 + 4 * HOUR, tier) == [120.0]
+            assert instant(store, "count_over_time(c_total[4h])", DAY0 + 4 * HOUR, tier) == [240.0]
+
+
+def test_what_is_deleted_after_its_samples_expired_is_gone(tmp_path: Path) -> None:
+    with opened(tmp_path / "x.db", now_ms=DAY0 + 9 * DAY) as store:
+        fill(store, 2)
+        store.expire(Keeping(raw=86400, tiers=30 * 86400))
+        store.delete([Matcher("__name__", "=", "c_total")], DAY0 + HOUR + 1, DAY0 + 3 * HOUR)
+        store.compact(ALL)
+        assert instant(store, "count_over_time(c_total[4h])", DAY0 + 4 * HOUR) == [120.0]
+        assert instant(store, "increase(c_total[30m])", DAY0 + 4 * HOUR) == [1800.0]
+
+
+def test_a_damaged_tier_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "x.db"
+    with opened(path, now_ms=DAY0 + 3 * DAY) as store:
+        fill(store, 2)
+        with closing(sqlite3.connect(path)) as db, db:
+            spoilt = "CAST(replace(hex(vals), '00', '07') AS BLOB)"
+            db.execute(f"UPDATE tier SET vals = {spoilt} WHERE line = 1 AND span = 19676")
+        found = instant(store, "count_over_time({job='a'}[1d])", DAY0 + DAY)
+        assert found == [1440.0]
+    assert len(verify(path).findings) == 1

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 MatcherSets = Sequence[Sequence[Matcher]]
 Tier = Literal["auto", "raw", "5m"]
+TIERS: tuple[Tier, ...] = ("auto", "raw", "5m")
 
 
 @dataclass(frozen=True, slots=True)

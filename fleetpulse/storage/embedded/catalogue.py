@@ -2,6 +2,7 @@
 
 import sqlite3
 import threading
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -148,6 +149,35 @@ class Catalogue:
         with self._lock:
             state = self._state
             return len(state.targets.ids), len(state.lines.ids), len(state.layouts)
+
+    def series_of_names(self) -> dict[str, int]:
+        """How many series there are, by metric name; the most first."""
+        with self._lock:
+            state = self._state
+            held_by, layouts = state.held.between(-(1 << 62), 1 << 62)
+            group = _group(state, np.ones(len(state.lines.by_id), bool), held_by, layouts)
+            pairs = [(one.lines[:, None] << 32 | one.targets).ravel() for one in group.shapes]
+            lines = np.unique(np.concatenate(pairs)) >> 32 if pairs else np.zeros(0, np.int64)
+            found, counts = np.unique(lines, return_counts=True)
+            total = Counter[str]()
+            for line, count in zip(found.tolist(), counts.tolist(), strict=True):
+                labels = state.lines.by_id[line]
+                if labels is not None:
+                    total[labels.name] += count
+            return dict(total.most_common())
+
+    def cardinality(self) -> dict[str, int]:
+        """How many values each label has; the most first."""
+        with self._lock:
+            tables = (self._state.targets, self._state.lines)
+            names = {one for table in tables for one in table.names()}
+            counts = Counter(
+                {
+                    name: len(set().union(*(one.all_values(name) for one in tables)))
+                    for name in names
+                }
+            )
+            return dict(counts.most_common())
 
     def unreadable(self, start_ms: int, end_ms: int) -> set[int]:
         """Targets with samples, in the time given, of which the layout is damaged."""

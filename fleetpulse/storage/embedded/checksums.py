@@ -9,7 +9,6 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-_MASK = 0xFFFFFFFF
 # Odd, so that no change of a number below 2**32 leaves the mix as it was.
 _FACTORS = (0x9E3779B1, 0x85EBCA77, 0xC2B2AE3D, 0x27D4EB2F)
 
@@ -21,7 +20,7 @@ class DamagedError(ValueError):
 def mix(first: int, second: int = 0, third: int = 0, fourth: int = 0) -> int:
     """A row's key as 32 bits."""
     a, b, c, d = _FACTORS
-    return (first * a + second * b + third * c + fourth * d) & _MASK
+    return (first * a + second * b + third * c + fourth * d) & 0xFFFFFFFF
 
 
 def mixes(*numbers: NDArray[np.int64] | int) -> NDArray[np.uint32]:

@@ -11,6 +11,7 @@ the rest.
 
 import struct
 from typing import TypeVar
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ from pcodec import ChunkConfig
 from pcodec.standalone import simple_compress, simple_decompress
 
 from fleetpulse.model import STALE_BITS
-from fleetpulse.storage.embedded.checksums import DamagedError, checksum
+from fleetpulse.storage.embedded.checksums import DamagedError
 
 Floats = NDArray[np.float64]
 Times = NDArray[np.int64]
@@ -27,12 +28,14 @@ _Kind = TypeVar("_Kind", np.float64, np.int64)
 # Level 8, the default, takes twice the time for about 1 % of space.
 _CONFIG = ChunkConfig(compression_level=4)
 
-_CONSTANT, _PCODEC, _RAW, _STALE = b"c", b"p", b"r", b"s"
-_REGULAR = b"t"
+_CONSTANT, _PCODEC, _RAW, _STALE = b"cprs"
+_REGULAR = ord("t")
 _RUN = struct.Struct("<qq")
 _COUNT = struct.Struct("<I")
 _SUM = struct.Struct("<I")
 _SEALED = 0x80
+# The CRC-32 of anything with its own CRC-32 behind it.
+_RESIDUE = 0x2144DF1C
 
 # What decoding raises where the bytes are not what was written.
 DAMAGE = (ValueError, RuntimeError, LookupError, struct.error)
@@ -48,7 +51,7 @@ def decode_values(blob: bytes, count: int, key: int = 0) -> Floats:
 
     One of DAMAGE where the blob is not what was written for this key.
     """
-    return unpack_values(unseal(blob, key), count)
+    return _values_of(*_opened(blob, key), count)
 
 
 def encode_times(times: Times, key: int = 0) -> bytes:
@@ -57,18 +60,17 @@ def encode_times(times: Times, key: int = 0) -> bytes:
 
 
 def decode_times(blob: bytes, count: int, key: int = 0) -> Times:
-    body = unseal(blob, key)
-    kind = body[:1]
+    kind, body = _opened(blob, key)
     if kind == _REGULAR:
-        first, step = _RUN.unpack_from(body, 1)
+        first, step = _RUN.unpack(body)
         regular: Times = first + step * np.arange(count, dtype=np.int64)
         return regular
     if kind == _PCODEC:
-        times: Times = simple_decompress(body[1:])
+        times: Times = simple_decompress(body)
     elif kind == _RAW:
-        times = np.frombuffer(body[1:], "<i8")
+        times = np.frombuffer(body, "<i8")
     else:
-        raise DamagedError(f"unknown kind of times: {kind!r}")
+        raise DamagedError(f"unknown kind of times: {kind}")
     return _counted(times, count)
 
 
@@ -80,31 +82,38 @@ def is_sealed(blob: bytes) -> bool:
 def seal(body: bytes, key: int) -> bytes:
     """A blob of format 1 with the checksum that format 2 adds."""
     marked = bytes((body[0] ^ 0xFF,)) + body[1:]
-    return marked + _SUM.pack(checksum(marked, key=key))
+    return marked + _SUM.pack(crc32(marked, key))
 
 
 def unseal(blob: bytes, key: int) -> bytes:
     """What seal() was given; DamagedError where the checksum is wrong."""
-    if not blob[0] & _SEALED:
-        return blob
-    if len(blob) < 5 or _SUM.unpack_from(blob, len(blob) - 4)[0] != checksum(blob[:-4], key=key):
+    kind, body = _opened(blob, key)
+    return bytes((kind,)) + body
+
+
+def _opened(blob: bytes, key: int) -> tuple[int, bytes]:
+    """The kind, and what is between it and the checksum."""
+    kind = blob[0]
+    if not kind & _SEALED:
+        return kind, blob[1:]
+    if crc32(blob, key) != _RESIDUE:
         raise DamagedError("the checksum is wrong")
-    return bytes((blob[0] ^ 0xFF,)) + blob[1:-4]
+    return kind ^ 0xFF, blob[1:-4]
 
 
 def pack_values(values: Floats) -> bytes:
     """Without a checksum: for a blob of several parts. values must not be empty."""
     bits = values.view(np.uint64)
     if (bits == bits[0]).all():
-        return _CONSTANT + values[:1].tobytes()
+        return bytes((_CONSTANT,)) + values[:1].tobytes()
     stale = np.flatnonzero(bits == STALE_BITS)
     if len(stale):
         return _stale_body(values, stale)
     packed: bytes = simple_compress(np.ascontiguousarray(values), _CONFIG)
     # Pcodec promises to be lossless; looking costs a tenth of the compression.
     if len(packed) < values.nbytes and np.array_equal(_unpack(packed).view(np.uint64), bits):
-        return _PCODEC + packed
-    return _RAW + values.tobytes()
+        return bytes((_PCODEC,)) + packed
+    return bytes((_RAW,)) + values.tobytes()
 
 
 def _stale_body(values: Floats, stale: NDArray[np.intp]) -> bytes:
@@ -116,36 +125,43 @@ def _stale_body(values: Floats, stale: NDArray[np.intp]) -> bytes:
     if marked[0]:  # nothing before it: take the first value there is
         kept[: np.argmin(marked)] = values[np.argmin(marked)]
     places = stale.astype("<u4").tobytes()
-    return _STALE + _COUNT.pack(len(stale)) + places + pack_values(kept)
+    return bytes((_STALE,)) + _COUNT.pack(len(stale)) + places + pack_values(kept)
 
 
 def unpack_values(body: bytes, count: int) -> Floats:
     """The values of pack_values(); count is how many they are. The array may be read-only."""
-    kind = body[:1]
+    if not body:
+        raise DamagedError("nothing where values were expected")
+    return _values_of(body[0], body[1:], count)
+
+
+def _values_of(kind: int, body: bytes, count: int) -> Floats:
     if kind == _PCODEC:
-        return _counted(_unpack(body[1:]), count)
+        return _counted(_unpack(body), count)
     if kind == _CONSTANT:
-        return _counted(np.frombuffer(body[1:], "<f8"), 1).repeat(count)
+        return _counted(np.frombuffer(body, "<f8"), 1).repeat(count)
     if kind == _RAW:
-        return _counted(np.frombuffer(body[1:], "<f8"), count)  # sliced, else it is misaligned
+        return _counted(np.frombuffer(body, "<f8"), count)
     if kind == _STALE:
         return _stale_values(body, count)
-    raise DamagedError(f"unknown kind of values: {kind!r}")
+    raise DamagedError(f"unknown kind of values: {kind}")
 
 
 def _stale_values(body: bytes, count: int) -> Floats:
-    (marks,) = _COUNT.unpack_from(body, 1)
-    values = unpack_values(body[5 + 4 * marks :], count).copy()
-    values.view(np.uint64)[np.frombuffer(body, "<u4", marks, 5)] = STALE_BITS
+    (marks,) = _COUNT.unpack_from(body)
+    at = 4 + 4 * marks
+    values = _values_of(body[at], body[at + 1 :], count).copy()
+    values.view(np.uint64)[np.frombuffer(body, "<u4", marks, 4)] = STALE_BITS
     return values
 
 
 def _times_body(times: Times) -> bytes:
     step = int(times[1] - times[0]) if len(times) > 1 else 0
     if (np.diff(times) == step).all():
-        return _REGULAR + _RUN.pack(int(times[0]), step)
+        return bytes((_REGULAR,)) + _RUN.pack(int(times[0]), step)
     packed: bytes = simple_compress(np.ascontiguousarray(times), _CONFIG)
-    return _PCODEC + packed if len(packed) < times.nbytes else _RAW + times.tobytes()
+    return bytes((_PCODEC,)) + packed
+    return bytes((_RAW,)) + times.tobytes()
 
 
 def _counted(found: NDArray[_Kind], count: int) -> NDArray[_Kind]:

@@ -17,6 +17,7 @@ from fleetpulse.storage.embedded.checksums import mix
 from fleetpulse.storage.embedded.codec import Times, encode_times, encode_values
 from fleetpulse.storage.embedded.damage import DamageLog, Finding
 from fleetpulse.storage.embedded.database import Database
+from fleetpulse.storage.embedded.labeltable import Ids
 from fleetpulse.storage.embedded.limits import Budget
 from fleetpulse.storage.embedded.pace import Pace
 from fleetpulse.storage.embedded.runs import Joined, RunsOf, join
@@ -70,6 +71,7 @@ class _Fold:
     """What one transaction replaces: pages by chunks and their clocks.
 
     at_start: there is a sample at the very start of the span.
+    anew: chunks that are there and not among those to be written go.
     """
 
     page_ids: list[int]
@@ -78,6 +80,7 @@ class _Fold:
     folds: int
     samples: int = 0
     at_start: bool = False
+    anew: bool = False
     clocks: list[tuple[int, int, int, int, bytes]] = field(default_factory=list)
     chunks: list[tuple[int, int, int, int, bytes]] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
@@ -115,6 +118,14 @@ class Compactor:
                 break
         return done
 
+    def rewrite(self, span: int, targets: Ids, edit: Callable[[RunsOf], None]) -> bool:
+        """Folds all of some targets in a span, edited on the way; False where it must be redone.
+
+        edit: may change and take away runs.
+        """
+        tasks = [_Task(span, target, 0) for target in targets.tolist()]
+        return self._apply(self._prepare(tasks, (span + 1) * SLOTS_PER_SPAN, edit))
+
     def _tasks(self, end_slot: int, gather: float) -> list[_Task]:
         query = f"""
             SELECT {_SPAN_OF_SLOT} AS span, target, count(*), min(slot) FROM page
@@ -135,7 +146,12 @@ class Compactor:
         }
         return [task for task in tasks if task.target not in blocked[task.span]]
 
-    def _prepare(self, batch: Sequence[_Task], end_slot: int) -> _Fold:
+    def _prepare(
+        self,
+        batch: Sequence[_Task],
+        end_slot: int,
+        edit: Callable[[RunsOf], None] | None = None,
+    ) -> _Fold:
         span, targets = batch[0].span, np.array([task.target for task in batch], np.int64)
         start = span * SPAN_MS
         span_end = start + SPAN_MS - 1
@@ -152,6 +168,11 @@ class Compactor:
             for shape in group.shapes:
                 pages.read_runs(db, shape, start, end, budget, runs, fold.findings)
         self._damage.report(fold.findings)
+        # A damaged chunk must not be left to be read by a clock that is not its own.
+        fold.anew = any(found.kind in ("chunk", "clock") for found in fold.findings)
+        if edit is not None:
+            edit(runs)
+            fold.anew = True
         _encode(fold, runs)
         return fold
 
@@ -162,9 +183,7 @@ class Compactor:
             db.execute("UPDATE counter SET value = value + 1 WHERE name = 'folds'")
             query = f"DELETE FROM clock WHERE span = ? AND target {IN_LIST}"  # noqa: S608
             db.execute(query, (fold.span, id_list(fold.targets)))
-            if any(found.kind in ("chunk", "clock") for found in fold.findings):
-                # A damaged chunk must not be left to be read by a clock that is not its own. All
-                # that could be read is written anew below.
+            if fold.anew:
                 query = f"DELETE FROM chunk WHERE span = ? AND target {IN_LIST}"  # noqa: S608
                 db.execute(query, (fold.span, id_list(fold.targets)))
             db.executemany("INSERT INTO clock VALUES (?, ?, ?, ?, ?)", fold.clocks)

@@ -76,6 +76,11 @@ class LabelTable:
     def names(self) -> list[str]:
         return list(self._columns)
 
+    def all_values(self, name: str) -> set[str]:
+        """The non-empty values of label name."""
+        column = self._columns.get(name)
+        return set(column.values) - {""} if column is not None else set()
+
     def codes(self, name: str) -> NDArray[np.int32]:
         """By id, a code of the value of label name, or SILENT where the set does not name it."""
         column = self._columns.get(name)

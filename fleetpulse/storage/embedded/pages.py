@@ -2,6 +2,7 @@
 
 import sqlite3
 import struct
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -58,8 +59,7 @@ def rows_of(page: Page, target: int, layout: int) -> Iterator[Row]:
 
 def _sums_of(vals: bytes, key: int) -> bytes:
     blocks = range(0, len(vals), _BLOCK_BYTES)
-    sums = [crc32(vals[at : at + _BLOCK_BYTES]) ^ key for at in blocks]
-    return struct.pack(f"<{len(sums)}I", *sums)
+    return array("I", [crc32(vals[at : at + _BLOCK_BYTES]) ^ key for at in blocks]).tobytes()
 
 
 def slots_between(db: sqlite3.Connection, start_ms: int, end_ms: int) -> range:
@@ -186,6 +186,14 @@ def _where(shape: Shape, slots: range) -> tuple[str, tuple[str | int, ...]]:
     return f"slot {IN_LIST} AND target {IN_LIST}", (id_list(slots), id_list(shape.targets))
 
 
+def is_intact(row: Row) -> bool:
+    """Of a row as id, target, layout, from_ms, until_ms, vals, times, cols, sums."""
+    entry, target, layout, first, last, vals, times, cols, sums = row
+    if times is not None:
+        return _timed_intact((entry, target, vals, times, cols, sums, first, last), layout, [])
+    return sums is None or sums == _sums_of(vals, mix(target, layout, first))
+
+
 def _add_plain(rows: Sequence[Row], shape: Shape, cut: _Cut, runs: RunsOf) -> None:
     """Rows of one layout as a matrix: transposed by target, its rows are the series' values."""
     ids, targets, times, blobs, _sums = zip(*rows, strict=True)
@@ -195,16 +203,16 @@ def _add_plain(rows: Sequence[Row], shape: Shape, cut: _Cut, runs: RunsOf) -> No
     at, target_of = at[order], target_of[order]
     last = np.append((at[1:] != at[:-1]) | (target_of[1:] != target_of[:-1]), True)
     order, at, target_of = order[last], at[last], target_of[last]
-    matrix = matrix[:, shape.columns - cut.first]
+    # One copy for all: of each target the series' values are then parts of this.
+    values = np.ascontiguousarray(matrix[:, shape.columns - cut.first].T[:, order])
+    written = written[order]
     found, starts = np.unique(target_of, return_index=True)
     bounds = [*starts.tolist(), len(order)]
     lines = shape.lines.tolist()
     for target, begin, end in zip(found.tolist(), bounds, bounds[1:], strict=False):
-        part = order[begin:end]
-        values = np.ascontiguousarray(matrix[part].T)
-        shared, ids_of = at[begin:end], written[part]
+        shared, ids_of = at[begin:end], written[begin:end]
         for line, series in zip(lines, values, strict=True):
-            run = Run(shared, series, ids_of)
+            run = Run(shared, series[begin:end], ids_of)
             runs.setdefault((target, line), []).append(run)
 
 

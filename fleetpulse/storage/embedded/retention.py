@@ -56,7 +56,7 @@ class Retention:
         with self._database.writing() as db:
             db.execute("DELETE FROM untiered WHERE (day + 1) * ? <= ?", (DAY_MS, before_ms))
             done.targets, done.lines = sweep_index(db, before_ms)
-        self._shrink(0)
+        self.shrink(_FREE_KEPT)
         return done
 
     def late(self, day: int, targets: Sequence[int], now_ms: int) -> None:
@@ -78,7 +78,7 @@ class Retention:
                 break
             total += count
         if max_bytes:
-            self._shrink(max_bytes)
+            self.shrink(_FREE_KEPT, max_bytes)
         return total
 
     def _advance(self, keeping: Keeping, now_ms: int) -> tuple[list[Horizon], list[Horizon]]:
@@ -110,8 +110,12 @@ class Retention:
             )
         return int((pages - free) * size)
 
-    def _shrink(self, max_bytes: int) -> None:
-        """Gives free pages back where they are many, or where the file is above max_bytes."""
+    def shrink(self, kept: int, max_bytes: int = 0) -> None:
+        """Gives pages back to the file system until no more than kept (0: none) are free.
+
+        A quarter of the file may stay free too, unless kept is 0. Above max_bytes (0: no limit)
+        none stays free.
+        """
         while True:
             step = self._pace.of(_VACUUM_STEP)
             with self._pace.turn(), self._database.writing() as db:
@@ -119,6 +123,6 @@ class Retention:
                 size = db.execute("PRAGMA page_count").fetchone()[0]
                 page_size = db.execute("PRAGMA page_size").fetchone()[0]
                 over = max_bytes and free and size * page_size > max_bytes
-                if free <= max(_FREE_KEPT, size // 4) and not over:
+                if free <= (max(kept, size // 4) if kept else 0) and not over:
                     return
                 db.execute(f"PRAGMA incremental_vacuum({step})").fetchall()

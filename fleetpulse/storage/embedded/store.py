@@ -5,13 +5,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from fleetpulse.errors import StorageError
 from fleetpulse.matchers import Matcher
 from fleetpulse.model import Labels, Metadata, Page, Series
 from fleetpulse.storage.base import Hints, MatcherSets
 from fleetpulse.storage.embedded.catalogue import Catalogue
+from fleetpulse.storage.embedded.census import Census
+from fleetpulse.storage.embedded.census import take as take_census
 from fleetpulse.storage.embedded.compaction import Compaction, CompactionLimits, Compactor
 from fleetpulse.storage.embedded.damage import DamageLog
 from fleetpulse.storage.embedded.database import Database
+from fleetpulse.storage.embedded.deletion import Deletion
 from fleetpulse.storage.embedded.housekeeping import alone
 from fleetpulse.storage.embedded.keeping import Keeping
 from fleetpulse.storage.embedded.reader import Reader
@@ -53,6 +57,7 @@ class EmbeddedStore:
         self._compactor = Compactor(self._database, catalogue, damage)
         self._retention = Retention(self._database, catalogue)
         self._tiering = Tiering(self._database, catalogue, damage, self._retention)
+        self._deletion = Deletion(self._database, catalogue, self._compactor)
         self._sealer = Sealer(self._database)
         self._lock_path = path.with_name(f"{path.name}.lock")
 
@@ -108,6 +113,26 @@ class EmbeddedStore:
         """Deletes the oldest until the file is no larger than max_bytes; how many rows went."""
         with self._alone() as free:
             return self._retention.cap(max_bytes) if free else 0
+
+    def delete(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> int:
+        """Deletes samples of matching series, both ends included; how many they were.
+
+        A retriable StorageError while another process compacts.
+        """
+        with self._alone() as free:
+            if not free:
+                raise StorageError(f"{self.path}: being compacted; try again", retriable=True)
+            return self._deletion.run(matchers, start_ms, end_ms)
+
+    def vacuum(self) -> None:
+        """Gives all free space in the file back to the file system, in small steps."""
+        with self._alone() as free:
+            if free:
+                self._retention.shrink(0)
+
+    def census(self) -> Census:
+        """Counts all there is; for a person, as it takes its time."""
+        return take_census(self._database, self._catalogue)
 
     @contextmanager
     def _alone(self) -> Iterator[bool]:
