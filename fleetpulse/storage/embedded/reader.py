@@ -95,7 +95,7 @@ def _plan(
     if hints.tier == "raw" or not selection.groups:
         return None
     end = tiers_end(db)
-    if end is None:
+    if end is None or start_ms > end:
         return None
     targets = np.unique(np.concatenate([group.targets for group in selection.groups]))
     raw_ms, tier_ms = selection.gone_before(horizon.load(db))

@@ -26,9 +26,9 @@ from fleetpulse.storage.embedded.windows import DAY_MS, Cut, Windows, aggregate,
 
 # So long after midnight, compaction is through with the day.
 _SETTLED_MS = 3_600_000
-# Series read and held at once; at a sample in ten seconds they are 17 MB.
+# Series read, held and written at once; at a sample in ten seconds they are 17 MB.
 _SERIES_AT_ONCE = 240
-_TARGETS_AT_ONCE = 16
+_TARGETS_AT_ONCE = 4
 
 Row = tuple[int, int, int, int, bytes]
 
@@ -92,7 +92,7 @@ class Tiering:
             lines = self._catalogue.whole(ids, day * DAY_MS + 1, (day + 1) * DAY_MS).lines
         folds, begin = None, 0
         while begin < len(lines):
-            end = begin + max(1, self._pace.of(_SERIES_AT_ONCE) // len(targets))
+            end = begin + _SERIES_AT_ONCE // len(targets)
             batch = self._prepare(day, ids, lines[begin:end])
             begin = end
             folds = batch.folds if folds is None else folds

@@ -10,7 +10,7 @@ of _PARTS, with a short form for what most are, the windows of a constant:
 - total: likewise; nothing where it is samples times last.
 - again: likewise; nothing where all are zero.
 - started: the index of each such window as uint16, then its first value as float64; nothing where
-  it is the first one alone, with a first value equal to its last.
+  it is the first one alone, with a first value equal to its last; one zero byte where none is.
 """
 
 import struct
@@ -29,7 +29,7 @@ from fleetpulse.storage.embedded.codec import (
 )
 from fleetpulse.storage.embedded.windows import Mask, Windows
 
-_KIND, _BYTES = b"w", b"8"
+_KIND, _BYTES, _NONE = b"w", b"8", b"\0"
 _PARTS = ("at", "samples", "last", "least", "greatest", "total", "again", "started")
 _HEADER = struct.Struct("<9H")
 
@@ -76,6 +76,8 @@ def _packed_firsts(windows: Windows) -> bytes:
     first = windows.first[started]
     if started.tolist() == [0] and first.tobytes() == windows.last[:1].tobytes():
         return b""
+    if not len(started):
+        return _NONE
     return started.astype("<u2").tobytes() + first.astype("<f8").tobytes()
 
 
