@@ -13,10 +13,10 @@ _KNOWN = 200_000  # series remembered by how their lines begin
 _LAST_MS = 253_402_300_799_999
 _TARGET_LABELS = ("job", "instance")
 
-# OpenMetrics has no staleness markers. `fleetpulse export` writes one as NaN with this exemplar,
-# which any other reader takes for a NaN.
-STALE_EXEMPLAR = ' # {fleetpulse="stale"} 0'
-_STALE = STALE_EXEMPLAR.encode()
+# OpenMetrics has no staleness markers. `fleetpulse export` writes one as a NaN in a spelling that
+# nobody else uses and every reader takes for a NaN. (Prometheus refuses an exemplar on a gauge.)
+STALE_TEXT = "nAN"
+_STALE = STALE_TEXT.encode()
 _INFINITE = (float("inf"), float("-inf"))
 _TOO_FAR = "the timestamp is beyond the year 9999; OpenMetrics has seconds"
 
@@ -121,6 +121,8 @@ class Backfill:
                 self._line = line
                 yield line
                 continue
+            if number != number and value == _STALE:
+                number = STALE_NAN
             if not -_LAST_MS <= at_ms <= _LAST_MS:
                 raise ExpositionError(self._number, _TOO_FAR)
             builder.put(place, at_ms, number)
@@ -133,12 +135,14 @@ class Backfill:
             raise ExpositionError(self._number, "no timestamp; an import needs one on each sample")
         if abs(at_ms) > _LAST_MS:
             raise ExpositionError(self._number, _TOO_FAR)
-        if value != value and self._line.rstrip().endswith(_STALE):
+        plain = b" # " not in self._line  # without an exemplar
+        begin, text, _ = self._line.rsplit(b" ", 2)
+        if value != value and plain and text == _STALE:
             value = STALE_NAN
         place = self._builder.place(labels)
         self._builder.put(place, at_ms, value)
-        if b" # " not in self._line:
-            self._known[self._line.rsplit(b" ", 2)[0]] = place
+        if plain:
+            self._known[begin] = place
         self.count += 1
         self.names.add(labels.name)
         if self._builder.size >= _GATHERED or len(self._known) > _KNOWN:

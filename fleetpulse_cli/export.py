@@ -10,7 +10,7 @@ from fleetpulse.matchers import Matcher
 from fleetpulse.model import METRIC_NAME, STALE_BITS, Labels, Series
 from fleetpulse.storage.base import Hints, SeriesReader
 from fleetpulse.values import is_label_name, is_metric_name
-from fleetpulse_cli.backfill import STALE_EXEMPLAR
+from fleetpulse_cli.backfill import STALE_TEXT
 
 _AT_ONCE = 2_000_000  # samples in memory
 
@@ -46,7 +46,7 @@ def series_text(series: Series) -> str:
     begin = labels_text(series.labels)
     stale = (series.values.view(np.uint64) == STALE_BITS).tolist()
     lines = [
-        f"{begin} {_number(value)} {time_ms / 1000:.3f}{STALE_EXEMPLAR if marked else ''}\n"
+        f"{begin} {STALE_TEXT if marked else _number(value)} {time_ms / 1000:.3f}\n"
         for time_ms, value, marked in zip(
             series.times_ms.tolist(), series.values.tolist(), stale, strict=True
         )

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fleetpulse.errors import StartError
-from fleetpulse.model import STALE_NAN, Labels
+from fleetpulse.model import STALE_BITS, STALE_NAN, Labels
 from fleetpulse_cli.asked import read_range, read_time
 from fleetpulse_cli.export import labels_text
 from fleetpulse_cli.main import main
@@ -29,6 +30,7 @@ ODD = {
     line("limit", kind="exact"): 0.1 + 0.2,
     line("dotted.name", **{"dotted.label": "x"}): 7.0,
 }
+NANS = ["NaN", "nan", "NAN", "nAN", "nan", "nAN"]
 
 
 @pytest.fixture
@@ -50,6 +52,35 @@ def test_what_is_exported_is_imported_bit_for_bit(tmp_path: Path, data: Path) ->
     with opened(data / "store.db") as one, opened(other / "store.db") as two:
         assert everything(one) == everything(two)
     assert file.read_text(encoding="utf-8").endswith("# EOF\n")
+
+
+@pytest.mark.integration
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
+def test_promtool_takes_an_export(tmp_path: Path) -> None:
+    file, blocks = tmp_path / "out.om", tmp_path / "blocks"
+    with opened(tmp_path / "store.db") as store:
+        # The promtool of Debian knows no names in quotes.
+        plain = {one: value for one, value in ODD.items() if one.name != "dotted.name"}
+        store.write([page(HOST, T0 + at, plain) for at in (0, 1)])
+    assert main(["export", '{job="node"}', "-o", str(file), "--data-dir", str(tmp_path)]) == 0
+
+    promtool = ["promtool", "tsdb", "create-blocks-from", "openmetrics", str(file), str(blocks)]
+    done = subprocess.run(promtool, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+    assert list(blocks.glob("*/meta.json"))
+
+
+def test_a_nan_of_another_program_is_no_staleness_marker(tmp_path: Path) -> None:
+    file = tmp_path / "m.om"
+    file.write_text("".join(f"a {text} {at}\n" for at, text in enumerate(NANS)) + "# EOF\n")
+
+    assert main(["import", "--quiet", str(file), "--data-dir", str(tmp_path)]) == 0
+
+    with opened(tmp_path / "store.db") as store:
+        ((_, samples),) = everything(store).items()
+    stale = [value == STALE_BITS for value in samples.values()]
+    assert stale == [text == "nAN" for text in NANS]
 
 
 def test_an_export_is_bounded_by_matcher_and_time(
