@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from fleetpulse.backend import EmbeddedConfig, InfluxStoreConfig, StorageConfig, open_storage
 from fleetpulse.errors import StorageError
@@ -71,3 +71,39 @@ def test_a_damaged_blob_is_counted_by_kind(tmp_path: Path) -> None:
         for _ in range(2):
             assert not storage.reader.select([], 0, 61_000, Hints())
     assert registry.get_sample_value(name, {"kind": "page"}) == 1
+
+
+def test_retention_is_told_by_selectors() -> None:
+    found = config(
+        {
+            "retention": {
+                "raw": "2d",
+                "overrides": [
+                    {"match": '{__name__=~"node_cpu.*"}', "raw": "30d", "tiers": "1y"},
+                    {"match": 'up{job="db"}', "tiers": "0"},
+                ],
+            },
+            "max_size": "20GB",
+        }
+    )
+    keeping = found.retention.keeping(found.max_size or 0)
+    day = 86_400.0
+    assert (keeping.raw, keeping.tiers, keeping.max_bytes) == (2 * day, 30 * day, 20 << 30)
+    assert [(str(one.matchers[0]), one.raw, one.tiers) for one in keeping.rules] == [
+        ('__name__=~"node_cpu.*"', 30 * day, 365 * day),
+        ('__name__="up"', 2 * day, 0.0),
+    ]
+
+
+WRONG = [
+    pytest.param("up[5m]", "no plain selector", id="a range"),
+    pytest.param("up offset 5m", "no plain selector", id="an offset"),
+    pytest.param("sum(up)", "no plain selector", id="an expression"),
+    pytest.param("{", "unexpected", id="no PromQL"),
+]
+
+
+@pytest.mark.parametrize(("match", "message"), WRONG)
+def test_what_is_no_selector_is_refused(match: str, message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        config({"retention": {"overrides": [{"match": match}]}})

@@ -4,6 +4,7 @@ from fleetpulse.storage.embedded.backup import backup, restore
 from fleetpulse.storage.embedded.census import Census
 from fleetpulse.storage.embedded.compaction import Compaction, CompactionLimits
 from fleetpulse.storage.embedded.damage import KINDS as DAMAGE_KINDS
+from fleetpulse.storage.embedded.keeping import Keeping, Rule
 from fleetpulse.storage.embedded.retention import Expiry
 from fleetpulse.storage.embedded.stats import Stats
 from fleetpulse.storage.embedded.store import EmbeddedStore
@@ -16,6 +17,8 @@ __all__ = [
     "CompactionLimits",
     "EmbeddedStore",
     "Expiry",
+    "Keeping",
+    "Rule",
     "Stats",
     "Verification",
     "backup",

@@ -16,11 +16,13 @@ from fleetpulse.storage.base import MatcherSets
 from fleetpulse.storage.embedded.checksums import checksum, mix
 from fleetpulse.storage.embedded.damage import DamageLog, Finding
 from fleetpulse.storage.embedded.holdings import Holdings
+from fleetpulse.storage.embedded.horizon import Horizon, Passes, rule_of
 from fleetpulse.storage.embedded.labeltable import FAIL, PASS, SILENT, Ids, LabelTable, load_labels
 
 Mask = NDArray[np.bool_]
 
 _MERGED_KEPT = 100_000  # some 25 MB
+_NEVER_MS = -(1 << 62)
 _MATCHERS_MAX = 60  # one bit each
 
 
@@ -201,6 +203,11 @@ class Catalogue:
             state = self._state
             return Selection(_resolve(state, matchers, start_ms, end_ms), state, self._lock)
 
+    def rule_of(self, rules: Sequence[Sequence[Matcher]], lines: Ids, targets: Ids) -> Ids:
+        """Of the series (lines[i], targets[i]) the place of the first rule that is about it."""
+        with self._lock:
+            return rule_of(rules, _passing(self._state, lines, targets), len(lines))
+
     def names(self, sets: MatcherSets, start_ms: int, end_ms: int) -> set[str]:
         """Names of the labels of matching series."""
         with self._lock:
@@ -250,6 +257,38 @@ class Selection:
         """The full labels of (target, line) pairs."""
         with self._lock:
             return self._state.labels_of(pairs)
+
+    def gone_before(self, horizons: Sequence[Horizon]) -> tuple[int, int]:
+        """Before what time (Unix ms) samples, and tiers, of some of the series are deleted."""
+        if len(horizons) > 1:
+            found = self._places([one.matchers for one in horizons])
+            horizons = [horizons[place] for place in found]
+        raw_ms = max((one.raw_ms for one in horizons), default=_NEVER_MS)
+        return raw_ms, max((one.tier_ms for one in horizons), default=_NEVER_MS)
+
+    def _places(self, rules: Sequence[Sequence[Matcher]]) -> set[int]:
+        found = set[int]()
+        with self._lock:
+            for group in self.groups:
+                lines = np.repeat(group.lines, len(group.targets))
+                targets = np.tile(group.targets, len(group.lines))
+                passes = _passing(self._state, lines, targets)
+                found |= set(rule_of(rules, passes, len(lines)).tolist())
+        return found
+
+
+def _passing(state: _State, lines: Ids, targets: Ids) -> Passes:
+    """Which of the series (lines[i], targets[i]) a matcher lets pass."""
+
+    def passes(matcher: Matcher) -> Mask:
+        of_line, of_target = state.lines.verdict(matcher), state.targets.verdict(matcher)
+        silent = PASS if matcher.matches_empty else FAIL
+        by_target = np.where(of_target == SILENT, silent, of_target)[targets]
+        verdict = of_line[lines]
+        found: Mask = np.where(verdict == SILENT, by_target, verdict) == PASS
+        return found
+
+    return passes
 
 
 def _resolve(state: _State, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> list[Group]:

@@ -43,7 +43,7 @@ DAMAGE = (ValueError, RuntimeError, LookupError, struct.error)
 
 def encode_values(values: Floats, key: int = 0) -> bytes:
     """values must not be empty. key: of the row it is for, as checksums.mix() makes it."""
-    return seal(_values_body(values), key)
+    return seal(pack_values(values), key)
 
 
 def decode_values(blob: bytes, count: int, key: int = 0) -> Floats:
@@ -85,6 +85,12 @@ def seal(body: bytes, key: int) -> bytes:
     return marked + _SUM.pack(crc32(marked, key))
 
 
+def unseal(blob: bytes, key: int) -> bytes:
+    """What seal() was given; DamagedError where the checksum is wrong."""
+    kind, body = _opened(blob, key)
+    return bytes((kind,)) + body
+
+
 def _opened(blob: bytes, key: int) -> tuple[int, bytes]:
     """The kind, and what is between it and the checksum."""
     kind = blob[0]
@@ -95,7 +101,8 @@ def _opened(blob: bytes, key: int) -> tuple[int, bytes]:
     return kind ^ 0xFF, blob[1:-4]
 
 
-def _values_body(values: Floats) -> bytes:
+def pack_values(values: Floats) -> bytes:
+    """Without a checksum: for a blob of several parts. values must not be empty."""
     bits = values.view(np.uint64)
     if (bits == bits[0]).all():
         return bytes((_CONSTANT,)) + values[:1].tobytes()
@@ -118,7 +125,14 @@ def _stale_body(values: Floats, stale: NDArray[np.intp]) -> bytes:
     if marked[0]:  # nothing before it: take the first value there is
         kept[: np.argmin(marked)] = values[np.argmin(marked)]
     places = stale.astype("<u4").tobytes()
-    return bytes((_STALE,)) + _COUNT.pack(len(stale)) + places + _values_body(kept)
+    return bytes((_STALE,)) + _COUNT.pack(len(stale)) + places + pack_values(kept)
+
+
+def unpack_values(body: bytes, count: int) -> Floats:
+    """The values of pack_values(); count is how many they are. The array may be read-only."""
+    if not body:
+        raise DamagedError("nothing where values were expected")
+    return _values_of(body[0], body[1:], count)
 
 
 def _values_of(kind: int, body: bytes, count: int) -> Floats:

@@ -19,9 +19,11 @@ from fleetpulse.storage.embedded.damage import DamageLog, Finding
 from fleetpulse.storage.embedded.database import Database
 from fleetpulse.storage.embedded.labeltable import Ids
 from fleetpulse.storage.embedded.limits import Budget
+from fleetpulse.storage.embedded.pace import Pace
 from fleetpulse.storage.embedded.runs import Joined, RunsOf, join
 from fleetpulse.storage.embedded.schema import SLOT_MS, SLOTS_PER_SPAN, SPAN_MS
 from fleetpulse.storage.embedded.sql import IN_LIST, id_list
+from fleetpulse.storage.embedded.untiered import days_of, mark
 
 # Rounds down below zero too, where SQLite's division does not.
 _SPAN_OF_SLOT = (
@@ -36,7 +38,7 @@ class CompactionLimits:
     min_age: seconds; younger pages stay pages, so that late samples are cheap.
     gather: seconds of pages that a target collects before they are folded, unless its span is
     over; more makes less work, less makes a smaller file.
-    batch_pages: pages folded in one transaction, about.
+    batch_pages: pages folded in one transaction at most, about; fewer where that takes long.
     max_seconds: stop after the batch that passes this; the rest is for the next call.
     """
 
@@ -48,11 +50,12 @@ class CompactionLimits:
 
 @dataclass(slots=True)
 class Compaction:
-    """What one compact() did. busy: nothing, because another process was at it."""
+    """What one compact() did. tiers: rows of them. busy: nothing, as another process was at it."""
 
     pages: int = 0
     chunks: int = 0
     samples: int = 0
+    tiers: int = 0
     busy: bool = False
 
 
@@ -67,6 +70,7 @@ class _Task:
 class _Fold:
     """What one transaction replaces: pages by chunks and their clocks.
 
+    at_start: there is a sample at the very start of the span.
     anew: chunks that are there and not among those to be written go.
     """
 
@@ -75,6 +79,7 @@ class _Fold:
     span: int
     folds: int
     samples: int = 0
+    at_start: bool = False
     anew: bool = False
     clocks: list[tuple[int, int, int, int, bytes]] = field(default_factory=list)
     chunks: list[tuple[int, int, int, int, bytes]] = field(default_factory=list)
@@ -90,9 +95,10 @@ class Compactor:
         catalogue: Catalogue,
         damage: DamageLog,
         clock: Callable[[], float] = time.monotonic,
+        pace: Pace | None = None,
     ) -> None:
         self._database, self._catalogue = database, catalogue
-        self._damage, self._clock = damage, clock
+        self._damage, self._clock, self._pace = damage, clock, pace or Pace()
 
     def run(self, now: float, limits: CompactionLimits) -> Compaction:
         """Folds all that is due at now (Unix seconds), within the limits."""
@@ -101,7 +107,8 @@ class Compactor:
         # A slot is folded whole or not at all: of two rows with the same series and time, which
         # are always in the same slot, the later one thus always wins.
         end_slot = int((now - limits.min_age) * 1000) // SLOT_MS
-        for batch in _batches(self._tasks(end_slot, limits.gather), limits.batch_pages):
+        tasks = self._tasks(end_slot, limits.gather)
+        for batch in _batches(tasks, lambda: self._pace.of(limits.batch_pages)):
             fold = self._prepare(batch, end_slot)
             if self._apply(fold):
                 done.pages += len(fold.page_ids)
@@ -170,7 +177,7 @@ class Compactor:
         return fold
 
     def _apply(self, fold: _Fold) -> bool:
-        with self._database.writing() as db:
+        with self._pace.turn(), self._database.writing() as db:
             if _folds(db) != fold.folds:
                 return False
             db.execute("UPDATE counter SET value = value + 1 WHERE name = 'folds'")
@@ -183,14 +190,16 @@ class Compactor:
             db.executemany("INSERT OR REPLACE INTO chunk VALUES (?, ?, ?, ?, ?)", fold.chunks)
             query = f"DELETE FROM page WHERE id {IN_LIST}"  # noqa: S608
             db.execute(query, (id_list(fold.page_ids),))
+            mark(db, days_of(fold.span, at_start=fold.at_start), fold.targets)
+        self._database.checkpoint()
         return True
 
 
-def _batches(tasks: Sequence[_Task], batch_pages: int) -> Iterator[list[_Task]]:
+def _batches(tasks: Sequence[_Task], batch_pages: Callable[[], int]) -> Iterator[list[_Task]]:
     """Tasks of one span each, so that the chunks written together lie together."""
     batch: list[_Task] = []
     for task in tasks:
-        full = sum(one.pages for one in batch) + task.pages > batch_pages
+        full = sum(one.pages for one in batch) + task.pages > batch_pages()
         if batch and (full or task.span != batch[0].span):
             yield batch
             batch = []
@@ -221,6 +230,7 @@ def _encode(fold: _Fold, runs: RunsOf) -> None:
         known = seen.get((target, id(times)))
         if known is None:
             known = seen[target, id(times)] = (times, _clock_number(fold, target, times, numbers))
+            fold.at_start |= int(times[0]) == fold.span * SPAN_MS
         fold.samples += len(times)
         blob = encode_values(values, mix(fold.span, line, target, known[1]))
         fold.chunks.append((fold.span, line, target, known[1], blob))

@@ -7,7 +7,7 @@ import numpy as np
 
 from fleetpulse.errors import StorageError
 from fleetpulse.matchers import Matcher
-from fleetpulse.storage.embedded import chunks, pages
+from fleetpulse.storage.embedded import chunks, pages, tierdrop
 from fleetpulse.storage.embedded.catalogue import Catalogue, Group
 from fleetpulse.storage.embedded.compaction import Compactor
 from fleetpulse.storage.embedded.database import Database
@@ -40,6 +40,7 @@ class Deletion:
             blocked = self._catalogue.unreadable(span * SPAN_MS, (span + 1) * SPAN_MS - 1)
             for part in _parts(np.setdiff1d(targets, list(blocked))):
                 self._rewrite(span, part, drop)
+        tierdrop.drop(self._database, groups, start_ms, end_ms)
         return drop.count
 
     def _rewrite(self, span: int, targets: Ids, drop: "_Drop") -> None:

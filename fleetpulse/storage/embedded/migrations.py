@@ -11,9 +11,11 @@ from contextlib import closing
 from pathlib import Path
 
 from fleetpulse.storage.embedded.checksums import checksum, mix
-from fleetpulse.storage.embedded.schema import TIER, VERSION, version_of
+from fleetpulse.storage.embedded.schema import SPAN_MS, TIER, VERSION, version_of
 
 log = logging.getLogger(__name__)
+
+_SPANS = 86_400_000 // SPAN_MS  # in a day
 
 # Another process may be at it.
 _WAIT_SECONDS = 120.0
@@ -48,7 +50,10 @@ def _add_checksums(db: sqlite3.Connection) -> None:
     db.execute("UPDATE layout SET sum = checksum(id, digest, lines)")
     # It was never written.
     db.execute("DROP TABLE tier")
-    db.execute(TIER)
+    for statement in filter(str.strip, TIER.split(";")):
+        db.execute(statement)
+    days = f"(span - (span % {_SPANS} + {_SPANS}) % {_SPANS}) / {_SPANS}"
+    db.execute(f"INSERT INTO untiered SELECT DISTINCT {days}, target FROM clock")  # noqa: S608
     db.execute(
         "INSERT OR REPLACE INTO counter SELECT 'unsealed', min(span) FROM chunk HAVING count(*)"
     )

@@ -203,16 +203,16 @@ def _add_plain(rows: Sequence[Row], shape: Shape, cut: _Cut, runs: RunsOf) -> No
     at, target_of = at[order], target_of[order]
     last = np.append((at[1:] != at[:-1]) | (target_of[1:] != target_of[:-1]), True)
     order, at, target_of = order[last], at[last], target_of[last]
-    matrix = matrix[:, shape.columns - cut.first]
+    # One copy for all: of each target the series' values are then parts of this.
+    values = np.ascontiguousarray(matrix[:, shape.columns - cut.first].T[:, order])
+    written = written[order]
     found, starts = np.unique(target_of, return_index=True)
     bounds = [*starts.tolist(), len(order)]
     lines = shape.lines.tolist()
     for target, begin, end in zip(found.tolist(), bounds, bounds[1:], strict=False):
-        part = order[begin:end]
-        values = np.ascontiguousarray(matrix[part].T)
-        shared, ids_of = at[begin:end], written[part]
+        shared, ids_of = at[begin:end], written[begin:end]
         for line, series in zip(lines, values, strict=True):
-            run = Run(shared, series, ids_of)
+            run = Run(shared, series[begin:end], ids_of)
             runs.setdefault((target, line), []).append(run)
 
 

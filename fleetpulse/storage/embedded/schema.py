@@ -27,11 +27,15 @@ Data, oldest form first:
   it, one metric over all targets lies together. vals as in codec.py, the checksum included.
 - clock: the timestamps of chunks, shared by the series of a target that were sampled together.
   times as in codec.py; the number of samples is part of the key that the checksum is over.
-- tier: aggregates of a series over five-minute windows (level 1), a day a row (span = day), for
-  ranges beyond the raw retention. windows holds the positions of the windows that have samples
-  as int32; each other column is encoded like a chunk's vals, one value a window: the number of
-  samples, least, greatest, sum, last value, and the reset-aware increase since the window before.
-  Not written yet.
+- tier: what is left of a series' day (level 1: windows of five minutes, span = day): per window the
+  number of samples, least, greatest, total, last and what a counter needs to be told of; see
+  windows.py and, for vals, tierrow.py. Windows are left-open, so that midnight belongs to the day
+  that it ends.
+- untiered: days of targets with samples that the tiers do not tell of yet. Compaction adds them;
+  whoever makes the tiers, once a day is over or when samples came late, takes them out.
+- horizon: by rule of the retention, in the order of the rules, the last one being the default: the
+  matchers as a JSON list of [name, operator, value], and before what time samples (raw_ms) and
+  tiers (tier_ms) are deleted, even where a longer retention came later.
 
 `PRAGMA user_version` is the version of all this; `application_id` marks the file as ours.
 """
@@ -88,11 +92,15 @@ CREATE TABLE clock (
 
 TIER = """
 CREATE TABLE tier (
-    level INTEGER, span INTEGER, line INTEGER, target INTEGER, windows BLOB NOT NULL,
-    samples BLOB NOT NULL, least BLOB NOT NULL, greatest BLOB NOT NULL, total BLOB NOT NULL,
-    last BLOB NOT NULL, increase BLOB NOT NULL,
+    level INTEGER, span INTEGER, line INTEGER, target INTEGER, vals BLOB NOT NULL,
     PRIMARY KEY (level, span, line, target)
 ) WITHOUT ROWID;
+CREATE TABLE untiered (
+    day INTEGER, target INTEGER, PRIMARY KEY (day, target)
+) WITHOUT ROWID;
+CREATE TABLE horizon (
+    place INTEGER PRIMARY KEY, rule TEXT NOT NULL, raw_ms INTEGER NOT NULL, tier_ms INTEGER NOT NULL
+);
 """
 
 

@@ -17,10 +17,12 @@ from fleetpulse.storage.embedded.damage import DamageLog
 from fleetpulse.storage.embedded.database import Database
 from fleetpulse.storage.embedded.deletion import Deletion
 from fleetpulse.storage.embedded.housekeeping import alone
+from fleetpulse.storage.embedded.keeping import Keeping
 from fleetpulse.storage.embedded.reader import Reader
 from fleetpulse.storage.embedded.retention import Expiry, Retention
 from fleetpulse.storage.embedded.sealing import Sealer
 from fleetpulse.storage.embedded.stats import Stats, read_stats
+from fleetpulse.storage.embedded.tiering import Tiering
 from fleetpulse.storage.embedded.writer import Writer
 
 _LIMITS = CompactionLimits()
@@ -53,7 +55,8 @@ class EmbeddedStore:
         self._reader = Reader(self._database, catalogue, damage)
         self._writer = Writer(self._database, catalogue)
         self._compactor = Compactor(self._database, catalogue, damage)
-        self._retention = Retention(self._database)
+        self._retention = Retention(self._database, catalogue)
+        self._tiering = Tiering(self._database, catalogue, damage, self._retention)
         self._deletion = Deletion(self._database, catalogue, self._compactor)
         self._sealer = Sealer(self._database)
         self._lock_path = path.with_name(f"{path.name}.lock")
@@ -81,20 +84,35 @@ class EmbeddedStore:
     def metadata(self) -> Mapping[str, Metadata]:
         return self._reader.metadata()
 
-    def compact(self, limits: CompactionLimits = _LIMITS) -> Compaction:
-        """Folds old pages into chunks. Call it every few minutes, in any one process."""
+    def compact(self, limits: CompactionLimits = _LIMITS, *, tiers: bool = True) -> Compaction:
+        """Folds old pages into chunks and, if tiers, days that are over into tiers.
+
+        Call it every few minutes, in any one process.
+        """
         with self._alone() as free:
             if not free:
                 return Compaction(busy=True)
             done = self._compactor.run(self._now(), limits)
+            if tiers:
+                done.tiers = self._tiering.run(self._now(), limits).rows
             self._sealer.run(limits.max_seconds)
             return done
 
-    def expire(self, retention: float) -> Expiry:
-        """Deletes samples older than retention (seconds), two hours of them at a time."""
+    def expire(self, keeping: Keeping | float) -> Expiry:
+        """Deletes what is older than it says, two hours of samples and days of tiers at a time.
+
+        A number is seconds: samples and tiers alike. Call it every hour or so.
+        """
+        if not isinstance(keeping, Keeping):
+            keeping = Keeping(keeping, keeping)
         with self._alone() as free:
-            before_ms = int((self._now() - retention) * 1000)
-            return self._retention.run(before_ms) if free else Expiry(busy=True)
+            now_ms = int(self._now() * 1000)
+            return self._retention.run(keeping, now_ms) if free else Expiry(busy=True)
+
+    def cap(self, max_bytes: int) -> int:
+        """Deletes the oldest until the file is no larger than max_bytes; how many rows went."""
+        with self._alone() as free:
+            return self._retention.cap(max_bytes) if free else 0
 
     def delete(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> int:
         """Deletes samples of matching series, both ends included; how many they were.

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fleetpulse.errors import StorageError
-from fleetpulse.storage.embedded import pages
+from fleetpulse.storage.embedded import pages, tierrow
 from fleetpulse.storage.embedded.checksums import checksum, mix
 from fleetpulse.storage.embedded.codec import DAMAGE, decode_times, decode_values, is_sealed
 from fleetpulse.storage.embedded.damage import Finding
@@ -23,6 +23,11 @@ _CHUNKS = """
     SELECT chunk.span, line, chunk.target, clock, vals, samples FROM chunk LEFT JOIN clock
     ON clock.span = chunk.span AND clock.target = chunk.target AND clock.n = chunk.clock
     WHERE chunk.span = ?
+"""
+_TIERS = """
+    SELECT level, span, line, target, vals FROM tier
+    WHERE (level, span, line, target) > (?, ?, ?, ?)
+    ORDER BY level, span, line, target LIMIT 2000
 """
 _NEXT_SPAN = """
     SELECT min(span) FROM (
@@ -49,7 +54,7 @@ def verify(path: Path) -> Verification:
     found = Verification()
     database = Database(path, read_only=True)
     try:
-        for part in (_check_file, _check_index, _check_pages, _check_chunks):
+        for part in (_check_file, _check_index, _check_pages, _check_chunks, _check_tiers):
             try:
                 part(database, found)
             except (StorageError, sqlite3.Error) as err:
@@ -102,6 +107,24 @@ def _check_chunks(database: Database, found: Verification) -> None:
                 found.unsealed += not is_sealed(blob or b"\xff")
                 right = samples is not None and _decodes(decode_values, blob, samples, key)
                 _note(found, "chunk", tuple(key[:3]), right)
+
+
+def _check_tiers(database: Database, found: Verification) -> None:
+    key: tuple[int, ...] | None = (-(1 << 62), 0, 0, 0)
+    while key is not None:
+        with database.reading() as db:
+            rows = db.execute(_TIERS, key).fetchall()
+        for *own, blob in rows:
+            _note(found, "tier", tuple(own), _is_tier(blob, own))
+        key = tuple(rows[-1][:4]) if rows else None
+
+
+def _is_tier(blob: bytes, key: Sequence[int]) -> bool:
+    try:
+        tierrow.decode(blob, mix(*key))
+    except DAMAGE:
+        return False
+    return True
 
 
 def _decodes(
