@@ -13,10 +13,20 @@ import pytest
 from fleetpulse.errors import StorageError
 from fleetpulse.matchers import Matcher
 from fleetpulse.model import Labels
-from fleetpulse.storage.embedded import CompactionLimits, backup, restore, verify
+from fleetpulse.storage.embedded import CompactionLimits, Keeping, backup, restore, verify
 from fleetpulse.storage.embedded.holders import pids
 from tests import store_v1
-from tests.store_fakes import MINUTE, T0, everything, line, opened, page, timed_page
+from tests.store_fakes import (
+    FOR_EVER,
+    FROM_EVER,
+    MINUTE,
+    T0,
+    everything,
+    line,
+    opened,
+    page,
+    timed_page,
+)
 
 HOSTS = [Labels.of(host=name) for name in "abc"]
 LINES = [line("m", n="1"), line("m", n="2"), line("other")]
@@ -257,6 +267,33 @@ def test_delete_takes_what_matches_and_nothing_else(
         assert everything(store) == {labels: found for labels, found in left.items() if found}
         store.write([page(HOSTS[0], T0, dict.fromkeys(LINES, 1.0))])  # may come back
         assert everything(store)[HOSTS[0].merged(LINES[2])][T0]
+    assert verify(path).findings == []
+
+
+def tier_rows(path: Path) -> list[tuple[int, int]]:
+    """How many days of tiers there are, by line."""
+    with closing(sqlite3.connect(path)) as db:
+        return db.execute("SELECT line, count(*) FROM tier GROUP BY line").fetchall()
+
+
+@pytest.mark.parametrize("raw", [True, False], ids=["with samples", "tiers alone"])
+def test_delete_takes_the_tiers_too(tmp_path: Path, raw: bool) -> None:
+    path, day = tmp_path / "x.db", 1440 * MINUTE
+    with opened(path, now_ms=T0 + 5 * day) as store:
+        pages = [T0 + at * 10 * MINUTE for at in range(300)]
+        store.write([page(HOSTS[0], at, dict.fromkeys(LINES, 1.0)) for at in pages])
+        store.compact(ALL)
+        assert tier_rows(path) == [(1, 3), (2, 3), (3, 3)]
+        if not raw:
+            store.expire(Keeping(3600.0, 30 * 86_400.0))
+            assert everything(store) == {}
+
+        deleted = store.delete([Matcher("__name__", "=", "other")], FROM_EVER, FOR_EVER)
+        assert deleted == (300 if raw else 0)
+        store.delete([Matcher("n", "=", "1")], T0 - day, T0 + day)
+        store.compact(ALL)
+
+        assert tier_rows(path) == [(1, 2), (2, 3)]
     assert verify(path).findings == []
 
 
