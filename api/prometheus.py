@@ -12,6 +12,7 @@ from api.jsonvalues import data_json
 from api.respond import bad_data, success, success_text
 from fleetpulse import __version__
 from fleetpulse.promql.result import Matrix, QueryEngine, Result, Vector
+from fleetpulse.storage.base import TIERS, Tier
 
 _MAX_STEPS = 11_000  # Prometheus' own bound: 60 s over a week, one hour over a year
 _TRUNCATED = "results truncated due to limit"
@@ -35,15 +36,16 @@ def blueprint(
     def instant() -> Response:
         limit = params.limit(request)
         at_ms = params.time_ms(request, "time", default=round(now() * 1000))
-        result = engine.instant(_expr(request), at_ms, timeout=_timeout(request, config))
+        timeout, tier = _timeout(request, config), _tier(request)
+        result = engine.instant(_expr(request), at_ms, timeout=timeout, tier=tier)
         return _answer(result, limit)
 
     @bp.route("/query_range", methods=["GET", "POST"])
     def over_time() -> Response:
         limit = params.limit(request)
         start_ms, end_ms, step_ms = _range(request)
-        timeout = _timeout(request, config)
-        result = engine.range(_expr(request), start_ms, end_ms, step_ms, timeout=timeout)
+        timeout, tier = _timeout(request, config), _tier(request)
+        result = engine.range(_expr(request), start_ms, end_ms, step_ms, timeout=timeout, tier=tier)
         return _answer(result, limit)
 
     @bp.get("/query_exemplars")
@@ -72,6 +74,17 @@ def _timeout(req: Request, config: QueryConfig) -> float:
     if timeout <= 0:
         raise params.invalid("timeout", "write a time above zero")
     return min(timeout, config.timeout)
+
+
+def _tier(req: Request) -> Tier | None:
+    """Whether windows of five minutes may stand in for samples; Prometheus has no such thing."""
+    wanted = params.value(req, "tier")
+    for tier in TIERS:
+        if wanted == tier:
+            return tier
+    if wanted:
+        raise params.invalid("tier", "no such tier; write auto, raw or 5m")
+    return None
 
 
 def _range(req: Request) -> tuple[int, int, int]:

@@ -7,37 +7,79 @@ from pathlib import Path
 from types import TracebackType
 from typing import Annotated, Any, Literal, Self
 
-from prometheus_client import CollectorRegistry, Gauge
-from pydantic import Discriminator, Field, Tag
+from prometheus_client import CollectorRegistry, Counter, Gauge
+from pydantic import BeforeValidator, Discriminator, Field, Tag
 
+from fleetpulse.errors import QueryError
+from fleetpulse.matchers import Matcher
 from fleetpulse.promql.config import PromqlConfig
 from fleetpulse.promql.engine import Engine
 from fleetpulse.promql.result import QueryEngine
+from fleetpulse.promql.syntax import Selector, parse
 from fleetpulse.storage.base import SampleWriter, SeriesReader
-from fleetpulse.storage.embedded import EmbeddedStore
+from fleetpulse.storage.embedded import DAMAGE_KINDS, EmbeddedStore, Keeping, Rule
 from fleetpulse.storage.influx import InfluxConfig, InfluxWriter
 from fleetpulse.storage.tee import Tee
-from fleetpulse.yamlconf import Duration, FilePath, Section
+from fleetpulse.yamlconf import Duration, FilePath, Section, Size
+
+
+def _selector(value: object) -> tuple[Matcher, ...]:
+    """The matchers of a PromQL selector."""
+    if not isinstance(value, str):
+        raise ValueError("write a selector, as in '{__name__=~\"node_cpu.*\"}'")
+    try:
+        found = parse(value)
+    except QueryError as err:
+        raise ValueError(str(err)) from None
+    if not isinstance(found, Selector) or found.offset_ms or found.at is not None:
+        raise ValueError(f"{value!r} is no plain selector, as '{{job=\"db\"}}' is")
+    return found.matchers
+
+
+class RetentionOverride(Section):
+    """For how long some series are kept; what is left out is as for all."""
+
+    match: Annotated[tuple[Matcher, ...], BeforeValidator(_selector)]
+    raw: Duration | None = Field(None, gt=0)
+    tiers: Duration | None = Field(None, ge=0)
 
 
 class Retention(Section):
-    """How long samples are kept."""
+    """How long samples are kept, and windows of five minutes made of them. First match wins."""
 
     raw: Duration = Field(7 * 86400.0, gt=0)
+    tiers: Duration = Field(30 * 86400.0, ge=0)
+    overrides: tuple[RetentionOverride, ...] = ()
+
+    def keeping(self, max_bytes: int = 0) -> Keeping:
+        rules = tuple(
+            Rule(
+                one.match,
+                self.raw if one.raw is None else one.raw,
+                self.tiers if one.tiers is None else one.tiers,
+            )
+            for one in self.overrides
+        )
+        return Keeping(self.raw, self.tiers, rules, max_bytes)
 
 
 class EmbeddedConfig(Section):
-    """The embedded store: one SQLite file, DATA/store.db unless path says otherwise."""
+    """The embedded store: one SQLite file, DATA/store.db unless path says otherwise.
+
+    max_size: bytes of the file; where it would grow larger, the oldest goes.
+    """
 
     kind: Literal["embedded"] = "embedded"
     path: FilePath | None = None
     retention: Retention = Retention()
+    max_size: Size | None = Field(None, ge=1 << 24)
 
 
 class InfluxStoreConfig(InfluxConfig):
     """InfluxDB gets every sample; recent ones are kept here too, for queries and rules."""
 
-    retention: Retention = Retention.model_validate({"raw": "1d"})
+    retention: Retention = Retention.model_validate({"raw": "1d", "tiers": "1d"})
+    max_size: Size | None = Field(None, ge=1 << 24)
 
 
 def _kind(section: Any) -> str:
@@ -121,7 +163,8 @@ def open_storage(
 ) -> Storage:
     """Opens the store for a role. StorageError or StartError where it cannot be."""
     path = config.path if isinstance(config, EmbeddedConfig) else None
-    local = _open_embedded(path or data_dir / "store.db", config.retention, registry, limits)
+    keeping = config.retention.keeping(config.max_size or 0)
+    local = _open_embedded(path or data_dir / "store.db", keeping, registry, limits)
     if isinstance(config, EmbeddedConfig):
         return local
     try:
@@ -134,27 +177,36 @@ def open_storage(
 
 
 def _open_embedded(
-    path: Path, retention: Retention, registry: CollectorRegistry, limits: EngineLimits
+    path: Path, keeping: Keeping, registry: CollectorRegistry, limits: EngineLimits
 ) -> Storage:
-    store = EmbeddedStore(path)
+    damaged = Counter(
+        "fleetpulse_store_damaged_blobs_total",
+        "Blobs of the embedded store whose checksum was wrong, each counted once: left out.",
+        ["kind"],
+        registry=registry,
+    )
+    for kind in DAMAGE_KINDS:
+        damaged.labels(kind)
+    store = EmbeddedStore(path, on_damage=lambda kind: damaged.labels(kind).inc())
     sizes = {
         field: Gauge(f"fleetpulse_store_{field}", help_text, registry=registry)
         for field, help_text in _SIZES.items()
     }
 
     def compact() -> None:
-        store.compact()
+        store.compact(tiers=keeping.tiers_wanted)
+        store.cap(keeping.max_bytes)
         stats = store.stats()
         for name, size in sizes.items():
             size.set(getattr(stats, name))
 
     def expire() -> None:
-        store.expire(retention.raw)
+        store.expire(keeping)
 
     # Compaction is cheap when little is due; each expiry makes all processes read the index anew.
     jobs = (Job("compaction", 60, compact), Job("retention", 3600, expire))
     engine = _engine(store, limits)
-    return Storage(store, store, engine, jobs, retention.raw, closing=(store.close,))
+    return Storage(store, store, engine, jobs, keeping.longest, closing=(store.close,))
 
 
 def _engine(reader: SeriesReader, limits: EngineLimits) -> Engine:

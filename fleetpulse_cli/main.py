@@ -131,6 +131,18 @@ def _run_import(options: argparse.Namespace) -> int:
     return FINE
 
 
+def _run_store(options: argparse.Namespace) -> int:
+    from fleetpulse_cli import store
+    from fleetpulse_cli.sections import read_root
+    from fleetpulse_cli.settings import find_file
+
+    logging.basicConfig(level=logging.WARNING)
+    storage = read_root(find_file(options.config), ["storage"]).storage
+    path = getattr(storage, "path", None) or options.data_dir / "store.db"
+    run = store.run_export if options.command == "export" else store.run_store
+    return run(options, path)
+
+
 def _run_keys(options: argparse.Namespace) -> int:
     from fleetpulse_cli import keys
     from fleetpulse_cli.settings import prepare_data_dir
@@ -154,6 +166,8 @@ _RUN: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "check": _run_check,
     "query": _run_query,
     "import": _run_import,
+    "export": _run_store,
+    "store": _run_store,
     "keys": _run_keys,
 }
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from fleetpulse import __version__
 from fleetpulse.values import parse_duration, parse_listen_address
+from fleetpulse_cli.storeparser import add_export, add_import, add_store
 
 _USUAL = 80  # columns of a terminal that does not tell
 _VERSION = f"fleetpulse {__version__}"
@@ -82,7 +83,9 @@ def build_parser() -> argparse.ArgumentParser:
     _add_roles(commands)
     _add_check(commands)
     _add_query(commands)
-    _add_import(commands)
+    add_import(commands, _command)
+    add_export(commands, _command)
+    add_store(commands, _command)
     _add_keys(commands)
     return parser
 
@@ -219,19 +222,6 @@ def _add_query(commands: Any) -> None:
     )
     parser.add_argument("--url", help="the API (default: where api.listen says)")
     parser.add_argument("--key-file", type=Path, metavar="F", help="file with a read key")
-
-
-def _add_import(commands: Any) -> None:
-    parser = _command(
-        commands,
-        "import",
-        "put OpenMetrics text with timestamps into the store",
-        "Reads OpenMetrics text (as `promtool tsdb create-blocks-from openmetrics` takes it; .gz\n"
-        "too) and writes it to the store of the configuration. Running it twice stores nothing\n"
-        "twice. The roles may be running meanwhile.",
-    )
-    parser.add_argument("file", type=Path, metavar="FILE")
-    parser.add_argument("--quiet", action="store_true", help="no progress bar")
 
 
 def _add_keys(commands: Any) -> None:

@@ -19,6 +19,7 @@ from scraper.metrics import BufferMetrics
 log = logging.getLogger(__name__)
 
 _MAX_WAIT = 30.0  # seconds between two attempts on a store that fails
+_TELL = 60.0  # seconds between two log lines about a store that fails
 _MAX_BATCH = 2_000_000  # samples handed to the store at once
 
 
@@ -41,7 +42,7 @@ class PageBuffer:
     ) -> None:
         self._writer, self._metrics, self._clock = writer, metrics, clock
         self._interval, self._max_samples = flush_interval, max_samples
-        self._lock = threading.Lock()  # guards the next four
+        self._lock = threading.Lock()  # guards the next four, and _dropped
         self._pages: deque[Page] = deque()
         self._samples = 0
         self._metadata: dict[str, Metadata] = {}
@@ -49,6 +50,8 @@ class PageBuffer:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
         self._failures = 0
+        self._told_at: float | None = None
+        self._dropped = 0
 
     def add(self, pages: Iterable[Page]) -> None:
         with self._lock:
@@ -102,8 +105,10 @@ class PageBuffer:
             self._metrics.failures.inc()
             self._metrics.dropped.inc(len(batch))
         if self._failures:
-            log.info("the store takes pages again")
             self._failures = 0
+        if self._told_at is not None:
+            log.warning("the store takes pages again; %d were dropped meanwhile", self._dropped)
+            self._told_at, self._dropped = None, 0
         return True
 
     def _take(self) -> list[Page]:
@@ -143,12 +148,20 @@ class PageBuffer:
         return False
 
     def _put_back(self, batch: Sequence[Page], err: StorageError | None) -> None:
-        if err is not None and not self._failures:
-            log.error("the store does not take pages now, they wait: %s", err)
         with self._lock:
             self._pages.extendleft(reversed(batch))
             self._samples += sum(len(page.values) for page in batch)
             self._drop_oldest()
+            waiting, dropped = len(self._pages), self._dropped
+        now = self._clock()
+        if err is not None and (self._told_at is None or now - self._told_at >= _TELL):
+            self._told_at = now
+            log.error(
+                "the store does not take pages now; %d wait, %d were dropped: %s",
+                waiting,
+                dropped,
+                err,
+            )
 
     def _drop_oldest(self) -> None:
         dropped = 0
@@ -157,6 +170,7 @@ class PageBuffer:
             dropped += 1
         self._metrics.waiting.set(self._samples)
         if dropped:
+            self._dropped += dropped
             self._metrics.dropped.inc(dropped)
 
     def _flush_metadata(self) -> None:

@@ -17,7 +17,7 @@ from fleetpulse.errors import StorageError
 from fleetpulse.matchers import Matcher, all_match
 from fleetpulse.model import METRIC_NAME, Labels, Metadata, Page, Series
 from fleetpulse.promql.result import Matrix, Result, Vector
-from fleetpulse.storage.base import Hints, MatcherSets
+from fleetpulse.storage.base import Hints, MatcherSets, Tier
 
 NOW = 1_700_000_000.0
 NOW_MS = round(NOW * 1000)
@@ -43,15 +43,27 @@ class FakeEngine:
     def __init__(self) -> None:
         self.answers: dict[str, Result | Exception] = {}
         self.asked: list[tuple[Any, ...]] = []
+        self.tiers: list[Tier | None] = []
 
-    def instant(self, expr: str, at_ms: int, *, timeout: float | None = None) -> Result:
+    def instant(
+        self, expr: str, at_ms: int, *, timeout: float | None = None, tier: Tier | None = None
+    ) -> Result:
         self.asked.append((expr, at_ms, timeout))
+        self.tiers.append(tier)
         return self._answer(expr, Result(vector(at_ms)))
 
     def range(
-        self, expr: str, start_ms: int, end_ms: int, step_ms: int, *, timeout: float | None = None
+        self,
+        expr: str,
+        start_ms: int,
+        end_ms: int,
+        step_ms: int,
+        *,
+        timeout: float | None = None,
+        tier: Tier | None = None,
     ) -> Result:
         self.asked.append((expr, start_ms, end_ms, step_ms, timeout))
+        self.tiers.append(tier)
         return self._answer(expr, Result(Matrix([])))
 
     def _answer(self, expr: str, default: Result) -> Result:

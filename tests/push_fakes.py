@@ -1,68 +1,45 @@
-"""Push mode whose clock is the test's, and the answers of an API."""
+"""An API to push to."""
 
-import itertools
-from collections.abc import Callable, Iterator
+import json
 from pathlib import Path
+from typing import Any
 
-from exporter.push.answer import Answer, Verdict
-from exporter.push.backoff import Backoff
-from exporter.push.pusher import Pusher
-from fleetpulse.storage.spool import Spool
-from tests.exporter_fakes import FakePost
+from werkzeug.test import TestResponse
 
-LATER = Answer(Verdict.LATER, "HTTP 503: away", status=503)
-REFUSED = Answer(Verdict.REFUSED, "HTTP 413: too large", status=413)
-DENIED = Answer(Verdict.LATER, "HTTP 401: revoked", denied=True, status=401)
+from tests.api_fakes import Api, bearer
 
-Make = Callable[..., Pusher]
+PATH = "/api/v1/metrics"
+TEXT = {"Content-Type": "text/plain; version=0.0.4"}
 
 
-class Clock:
-    """Goes on where somebody waits; does at the times what it was told to."""
+class Push:
+    """An API that web1 may push to, and its key."""
 
-    def __init__(self) -> None:
-        self.time = 100.0
-        self.then: dict[float, Callable[[], None]] = {}
+    def __init__(self, folder: Path, **push: Any) -> None:
+        servers = [{"name": "web1", "labels": {"site": "north"}}, {"name": "web2"}]
+        self.api = Api(folder, push={"servers": servers, **push})
+        self.key = self.api.key("push", "web1")
 
-    def now(self) -> float:
-        return self.time
+    def json(self, document: Any, key: str = "") -> TestResponse:
+        return self.raw(json.dumps(document).encode(), {"Content-Type": "application/json"}, key)
 
-    def wait(self, seconds: float) -> bool:
-        self.time += seconds
-        for at in [at for at in self.then if at <= self.time]:
-            self.then.pop(at)()
-        return False
+    def samples(self, *samples: Any, **more: Any) -> TestResponse:
+        return self.json({"server": "web1", "samples": samples, **more})
 
+    def text(self, body: str, query: str = "?server=web1", **headers: str) -> TestResponse:
+        return self.raw(body.encode(), {**TEXT, **headers}, query=query)
 
-def making(folder: Path, clock: Clock) -> Iterator[Make]:
-    """Makes pushers whose pages say `page 1`, `page 2`, … made at 1010, 1020, …"""
-    made: list[Pusher] = []
-    count, times = itertools.count(1), itertools.count(1010, 10)
-
-    def pusher(
-        post: FakePost,
-        pages: int = 10,
-        path: Path = folder / "spool",
-        refused: Path = folder / "refused.gz",
-        opened: bool = True,
-        kind: type[Spool] = Spool,
-    ) -> Pusher:
-        made.append(
-            Pusher(
-                lambda: b"page %d\n" % next(count),
-                post,
-                lambda: kind(path, max_items=pages, busy_timeout=0.1),
-                10.0,
-                refused,
-                now=lambda: float(next(times)),
-                steady=clock.now,
-                backoff=Backoff(lambda: 0.0),
-            )
+    def raw(
+        self, body: bytes, headers: dict[str, str], key: str = "", query: str = ""
+    ) -> TestResponse:
+        return self.api.client().post(
+            PATH + query, data=body, headers={**headers, **bearer(key or self.key)}
         )
-        if opened:
-            made[-1].open()
-        return made[-1]
 
-    yield pusher
-    for one in made:
-        one.stop()
+    def stored(self) -> dict[str, list[tuple[int, float]]]:
+        """What clients sent, without the lines that the API adds, by series."""
+        found: dict[str, list[tuple[int, float]]] = {}
+        for (name, at_ms), value in sorted(self.api.writer.samples().items()):
+            if not name.startswith(("up{", "fleetpulse_push_")):
+                found.setdefault(name, []).append((at_ms, value))
+        return found

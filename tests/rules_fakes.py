@@ -12,7 +12,7 @@ from fleetpulse.matchers import Matcher, all_match
 from fleetpulse.model import Alert, Labels, Metadata, Page, Series, is_stale
 from fleetpulse.promql.engine import Engine
 from fleetpulse.promql.result import QueryEngine, Result
-from fleetpulse.storage.base import Hints, MatcherSets
+from fleetpulse.storage.base import Hints, MatcherSets, Tier
 from rules.files import GroupSpec, load_groups
 from rules.group import Context, Group
 from rules.metrics import RuleMetrics
@@ -91,11 +91,20 @@ class FailingEngine:
     def __init__(self, error: Exception) -> None:
         self.error = error
 
-    def instant(self, expr: str, at_ms: int, *, timeout: float | None = None) -> Result:
+    def instant(
+        self, expr: str, at_ms: int, *, timeout: float | None = None, tier: Tier | None = None
+    ) -> Result:
         raise self.error
 
     def range(
-        self, expr: str, start_ms: int, end_ms: int, step_ms: int, *, timeout: float | None = None
+        self,
+        expr: str,
+        start_ms: int,
+        end_ms: int,
+        step_ms: int,
+        *,
+        timeout: float | None = None,
+        tier: Tier | None = None,
     ) -> Result:
         raise self.error
 

@@ -85,6 +85,7 @@ BAD = [
     pytest.param("query?query=%20", "query", id="a blank query"),
     pytest.param("query?query=up&time=noon", "time", id="a time"),
     pytest.param("query?query=up&timeout=x", "timeout", id="a timeout"),
+    pytest.param("query?query=up&tier=1h", "tier", id="a tier"),
     pytest.param("query?query=up&timeout=0", "timeout", id="no timeout at all"),
     pytest.param("query?query=up&limit=-1", "limit", id="a negative limit"),
     pytest.param("query?query=up&lookback_delta=1m", "lookback_delta", id="what there is not"),
@@ -244,3 +245,10 @@ def test_the_clock_is_the_one_that_was_handed_in(api: Api) -> None:
     api.time = NOW + 5
     api.client().get("/api/v1/query?query=up")
     assert api.engine.asked[0][1] == NOW_MS + 5000
+
+
+def test_a_query_says_what_may_stand_in_for_samples(api: Api) -> None:
+    api.client().get("/api/v1/query?query=up&tier=raw")
+    api.client().get("/api/v1/query_range?query=up&start=0&end=600&step=300&tier=5m")
+    api.client().get("/api/v1/query?query=up")
+    assert api.engine.tiers == ["raw", "5m", None]

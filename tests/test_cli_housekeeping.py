@@ -40,3 +40,22 @@ def test_the_embedded_store_forgets_what_is_too_old(tmp_path: Path) -> None:
         assert list(storage.reader.select([], 0, 10**15, Hints())) == []
     assert registry.get_sample_value("fleetpulse_store_pages") == 0
     assert (registry.get_sample_value("fleetpulse_store_bytes") or 0) > 0
+
+
+@pytest.mark.parametrize(("jump", "direction"), [(9e6, "forward"), (-9e6, "back")])
+def test_a_clock_that_jumps_is_counted_and_the_jobs_are_planned_anew(
+    jump: float, direction: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    registry, wall, done = CollectorRegistry(), [1e9], list[int]()
+    job = Job("one", 1, lambda: done.append(1))
+    housekeeping = Housekeeping([job], registry, now=lambda: wall[0], steady=lambda: 0.0)
+    housekeeping.look()
+    wall[0] += jump
+    housekeeping.look()
+    housekeeping.look()
+
+    name = "fleetpulse_clock_jumps_total"
+    assert registry.get_sample_value(name, {"direction": direction}) == 1
+    assert "9000000 s" in caplog.text
+    housekeeping.run_all()
+    assert done == [1]

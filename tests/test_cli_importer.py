@@ -4,7 +4,7 @@ import gc
 import weakref
 
 from fleetpulse.model import Labels
-from fleetpulse_cli.importer import PageBuilder
+from fleetpulse_cli.backfill import PageBuilder
 
 
 def sample(name: str) -> Labels:

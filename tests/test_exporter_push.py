@@ -15,7 +15,7 @@ from exporter.push.sender import Pause
 from fleetpulse.errors import StartError, StorageError
 from fleetpulse.storage.spool import Spool
 from tests.exporter_fakes import FakePost, page_of
-from tests.push_fakes import DENIED, LATER, REFUSED, Clock, Make, making
+from tests.pusher_fakes import DENIED, LATER, REFUSED, Clock, Make, making
 from tests.support import wait_for
 
 

@@ -12,7 +12,7 @@ from exporter.push.news import News
 from exporter.push.sender import Pause, Sender
 from exporter.push.stats import PushStats
 from tests.exporter_fakes import FakePost
-from tests.push_fakes import DENIED, LATER, Clock, Make, making
+from tests.pusher_fakes import DENIED, LATER, Clock, Make, making
 
 
 @pytest.fixture

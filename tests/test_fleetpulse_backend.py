@@ -1,11 +1,13 @@
 """The store that the configuration names; with InfluxDB, queries still have their answers."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from fleetpulse.backend import (
     EmbeddedConfig,
@@ -18,6 +20,7 @@ from fleetpulse.errors import QueryError, StorageError
 from fleetpulse.model import Labels, Page
 from fleetpulse.promql.config import PromqlConfig
 from fleetpulse.promql.result import Vector
+from fleetpulse.storage.base import Hints
 from fleetpulse.storage.spool import Spool
 
 PAGE = Page.of(Labels.of(job="a"), 60_000, {Labels.of(__name__="up"): 1.0})
@@ -81,3 +84,52 @@ def test_a_store_that_is_none_is_refused(tmp_path: Path) -> None:
     (tmp_path / "store.db").write_bytes(b"no database at all" * 100)
     with pytest.raises(StorageError):
         open_storage(config(INFLUX), tmp_path, "api", CollectorRegistry())
+
+
+def test_a_damaged_blob_is_counted_by_kind(tmp_path: Path) -> None:
+    registry, name = CollectorRegistry(), "fleetpulse_store_damaged_blobs_total"
+    with open_storage(config({}), tmp_path, "scraper", registry) as storage:
+        storage.writer.write([PAGE])
+        assert registry.get_sample_value(name, {"kind": "page"}) == 0
+        with closing(sqlite3.connect(tmp_path / "store.db")) as db:
+            db.execute("UPDATE page SET vals = zeroblob(8)")
+            db.commit()
+        for _ in range(2):
+            assert not storage.reader.select([], 0, 61_000, Hints())
+    assert registry.get_sample_value(name, {"kind": "page"}) == 1
+
+
+def test_retention_is_told_by_selectors() -> None:
+    found = config(
+        {
+            "retention": {
+                "raw": "2d",
+                "overrides": [
+                    {"match": '{__name__=~"node_cpu.*"}', "raw": "30d", "tiers": "1y"},
+                    {"match": 'up{job="db"}', "tiers": "0"},
+                ],
+            },
+            "max_size": "20GB",
+        }
+    )
+    keeping = found.retention.keeping(found.max_size or 0)
+    day = 86_400.0
+    assert (keeping.raw, keeping.tiers, keeping.max_bytes) == (2 * day, 30 * day, 20 << 30)
+    assert [(str(one.matchers[0]), one.raw, one.tiers) for one in keeping.rules] == [
+        ('__name__=~"node_cpu.*"', 30 * day, 365 * day),
+        ('__name__="up"', 2 * day, 0.0),
+    ]
+
+
+WRONG = [
+    pytest.param("up[5m]", "no plain selector", id="a range"),
+    pytest.param("up offset 5m", "no plain selector", id="an offset"),
+    pytest.param("sum(up)", "no plain selector", id="an expression"),
+    pytest.param("{", "unexpected", id="no PromQL"),
+]
+
+
+@pytest.mark.parametrize(("match", "message"), WRONG)
+def test_what_is_no_selector_is_refused(match: str, message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        config({"retention": {"overrides": [{"match": match}]}})

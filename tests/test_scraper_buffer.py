@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import pytest
 from prometheus_client import CollectorRegistry
 
 from fleetpulse.errors import StorageError
@@ -134,3 +135,28 @@ def test_the_end_writes_what_waits_and_counts_what_is_lost() -> None:
     buffer.stop()
     buffer.stop()
     assert counted(registry, "dropped_pages_total") == 1
+
+
+def test_a_store_that_fails_is_told_of_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    now = [0.0]
+    writer = MemoryWriter()
+    metrics = BufferMetrics(CollectorRegistry())
+    buffer = PageBuffer(writer, metrics, max_samples=3, clock=lambda: now[0])
+    writer.fail = StorageError("the disk is full", retriable=True)
+    for at_ms in range(150):
+        now[0] = float(at_ms)
+        buffer.add([page(at_ms)])
+        buffer.flush()
+    told = [record.getMessage() for record in caplog.records]
+    assert [text.partition("; ")[2] for text in told] == [
+        "1 wait, 0 were dropped: the disk is full",
+        "3 wait, 58 were dropped: the disk is full",
+        "3 wait, 118 were dropped: the disk is full",
+    ]
+
+    writer.fail = None
+    assert buffer.flush()
+    assert buffer.flush()
+    assert [record.getMessage() for record in caplog.records[3:]] == [
+        "the store takes pages again; 147 were dropped meanwhile"
+    ]

@@ -16,7 +16,7 @@ from fleetpulse.promql.result import Matrix, Result, Scalar, String, Vector
 from fleetpulse.promql.selectors import Selectors
 from fleetpulse.promql.subquery import as_series, inner_context, merge_rows
 from fleetpulse.promql.syntax import Expr, MatrixSelector, Subquery, parse, unwrap, value_type
-from fleetpulse.storage.base import SeriesReader
+from fleetpulse.storage.base import SeriesReader, Tier
 
 # What a window may reach back or ahead still fits into 64 bits.
 _MAX_TIME_MS = 9_000_000_000_000_000_000
@@ -32,7 +32,8 @@ class Engine:
     max_series: of one selector, 0 for no limit. max_points: steps of a range query.
     experimental: allows functions that Prometheus has behind promql-experimental-functions.
     delayed_name_removal: drops metric names at the end only, as promql-delayed-name-removal.
-    now: a monotonic clock in seconds.
+    tier: what a store may answer from, where it keeps more than samples (storage.base.Hints);
+    a query may bring its own. now: a monotonic clock in seconds.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Engine:
         max_concurrency: int = 20,
         experimental: bool = False,
         delayed_name_removal: bool = False,
+        tier: Tier = "auto",
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._reader = reader
@@ -58,13 +60,16 @@ class Engine:
         self._experimental = experimental
         self._delayed_names = delayed_name_removal
         self._turns = threading.BoundedSemaphore(max_concurrency)
+        self._tier = tier
         self._now = now
 
-    def instant(self, expr: str, at_ms: int, *, timeout: float | None = None) -> Result:
+    def instant(
+        self, expr: str, at_ms: int, *, timeout: float | None = None, tier: Tier | None = None
+    ) -> Result:
         tree = parse(expr, experimental=self._experimental)
         ctx = self._context(expr, (at_ms, at_ms, 0), timeout)
         with self._turn(ctx):
-            evaluator, selectors = self._evaluator()
+            evaluator, selectors = self._evaluator(tier)
             if value_type(tree) == "matrix":
                 data = Matrix(_raw_series(evaluator, selectors, tree, ctx))
                 return _result(data, ctx)
@@ -72,7 +77,14 @@ class Engine:
             return _result(_instant_data(value, at_ms), ctx)
 
     def range(
-        self, expr: str, start_ms: int, end_ms: int, step_ms: int, *, timeout: float | None = None
+        self,
+        expr: str,
+        start_ms: int,
+        end_ms: int,
+        step_ms: int,
+        *,
+        timeout: float | None = None,
+        tier: Tier | None = None,
     ) -> Result:
         self._check_range(start_ms, end_ms, step_ms)
         tree = parse(expr, experimental=self._experimental)
@@ -85,7 +97,7 @@ class Engine:
             )
         ctx = self._context(expr, (start_ms, end_ms, step_ms), timeout)
         with self._turn(ctx):
-            evaluator, _ = self._evaluator()
+            evaluator, _ = self._evaluator(tier)
             value = evaluator.evaluate(tree, ctx)
             return _result(Matrix(_range_series(value, ctx)), ctx)
 
@@ -127,8 +139,8 @@ class Engine:
             delayed_names=self._delayed_names,
         )
 
-    def _evaluator(self) -> tuple[Evaluator, Selectors]:
-        selectors = Selectors(self._reader, self._max_series)
+    def _evaluator(self, tier: Tier | None) -> tuple[Evaluator, Selectors]:
+        selectors = Selectors(self._reader, self._max_series, tier or self._tier)
         return Evaluator(selectors), selectors
 
     @contextmanager

@@ -12,6 +12,7 @@ from fleetpulse.promql.context import EvalContext
 from fleetpulse.promql.frames import Floats, Frame, Mask, ScalarFrame, StringFrame, Value
 from fleetpulse.promql.functions import FUNCTIONS
 from fleetpulse.promql.groups import check_distinct, unite
+from fleetpulse.promql.past import Stretch
 from fleetpulse.promql.rangefunctions import RANGE_FUNCTIONS, RangeFunction
 from fleetpulse.promql.selectors import RangeVector, Selectors
 from fleetpulse.promql.subquery import as_range, inner_context
@@ -178,18 +179,36 @@ def _reduce(
     shape = len(source.labels), ctx.steps
     ctx.budget.take(shape[0] * shape[1])
     values, present = np.zeros(shape), np.zeros(shape, dtype=bool)
+    steps = _reduce_past(source, function, ctx, values, present)
     at_once = max(1, _AT_ONCE // ctx.steps)
-    for block in source.blocks:
-        windows = Windows.cut(
-            block.times, block.values, source.start_ms, source.end_ms, ctx.steps_ms
-        )
+    starts, ends, times = source.start_ms[steps], source.end_ms[steps], ctx.steps_ms[steps]
+    for block in source.blocks if len(times) else ():
+        windows = Windows.cut(block.times, block.values, starts, ends, times)
         for begin in range(0, len(block.rows), at_once):
             ctx.check_deadline()
             part = slice(begin, begin + at_once)
+            rows = block.rows[part]
             reduced = function.reduce(windows.only(part), scalars, ctx)
-            values[block.rows[part]], present[block.rows[part]] = reduced
+            values[rows, steps], present[rows, steps] = reduced
     dropped: Mask = source.drop_name if function.keeps_name else np.ones(shape[0], dtype=bool)
     return Frame(source.labels, values, present, dropped)
+
+
+def _reduce_past(
+    source: RangeVector, function: RangeFunction, ctx: EvalContext, values: Floats, present: Mask
+) -> slice:
+    """Fills in the steps whose windows begin where there are no samples; which are left."""
+    past = source.past
+    if past is None or function.past is None:
+        return slice(None)
+    # The windows' starts rise, so these steps are the first ones.
+    count = int(np.searchsorted(source.start_ms, past.until_ms))
+    starts, ends = source.start_ms[:count], source.end_ms[:count]
+    for block, samples, crossing in past.blocks:
+        ctx.check_deadline()
+        stretch = Stretch.of(block, samples, crossing, starts, ends, past)
+        values[block.rows, :count], present[block.rows, :count] = function.past(stretch)
+    return slice(count, None)
 
 
 def _check_counter_name(name: str, ctx: EvalContext) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fleetpulse.model import Labels, Series
+from fleetpulse.storage.base import Tier
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +51,22 @@ class Result:
 class QueryEngine(Protocol):
     """Answers PromQL. Safe from any thread. Raises QueryError and StorageError."""
 
-    def instant(self, expr: str, at_ms: int, *, timeout: float | None = None) -> Result:
-        """The expression at one time. timeout in seconds, at most the engine's own."""
+    def instant(
+        self, expr: str, at_ms: int, *, timeout: float | None = None, tier: Tier | None = None
+    ) -> Result:
+        """The expression at one time. timeout in seconds, at most the engine's own.
+
+        tier: what may stand in for samples (storage.base.Hints); None is the engine's own choice.
+        """
 
     def range(
-        self, expr: str, start_ms: int, end_ms: int, step_ms: int, *, timeout: float | None = None
+        self,
+        expr: str,
+        start_ms: int,
+        end_ms: int,
+        step_ms: int,
+        *,
+        timeout: float | None = None,
+        tier: Tier | None = None,
     ) -> Result:
         """The expression at start, start+step, … up to end inclusive; data is a Matrix."""

@@ -12,7 +12,7 @@ from fleetpulse.promql.context import EvalContext
 from fleetpulse.promql.frames import Floats, Frame, Mask
 from fleetpulse.promql.syntax import At, MatrixSelector, Selector
 from fleetpulse.promql.windows import Ints
-from fleetpulse.storage.base import Hints, SeriesReader
+from fleetpulse.storage.base import Folded, Hints, SeriesReader, Tier
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,19 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True)
+class Past:
+    """What a range vector is before until_ms, where the store tells of windows only.
+
+    Blocks as those of samples: values are what the function around wants of each window of
+    width_ms, samples and crossing as in storage.base.History.
+    """
+
+    until_ms: int
+    width_ms: int
+    blocks: Sequence[tuple[Block, Floats, Floats]]
+
+
+@dataclass(frozen=True, slots=True)
 class RangeVector:
     """What a range function takes: series in blocks, and a window per step.
 
@@ -40,14 +53,16 @@ class RangeVector:
     blocks: Sequence[Block]
     start_ms: Ints
     end_ms: Ints
+    past: Past | None = None
 
 
 class Selectors:
     """The selections of one query; the same selection is fetched once."""
 
-    def __init__(self, reader: SeriesReader, max_series: int) -> None:
+    def __init__(self, reader: SeriesReader, max_series: int, tier: Tier = "auto") -> None:
         self._reader = reader
         self._max_series = max_series
+        self._tier = tier
         self._fetched: dict[object, Sequence[Series]] = {}
 
     def instant(self, selector: Selector, ctx: EvalContext, func: str) -> Frame:
@@ -66,7 +81,8 @@ class Selectors:
         series = self._fetch(selector, bounds, ctx, Hints(ctx.step_ms, node.range_ms, func))
         labels = [one.labels for one in series]
         blocks = live_blocks(series)
-        return RangeVector(labels, np.zeros(len(labels), dtype=bool), blocks, start_ms, end_ms)
+        dropped = np.zeros(len(labels), dtype=bool)
+        return RangeVector(labels, dropped, blocks, start_ms, end_ms, past_of(series))
 
     def raw(self, node: MatrixSelector, ctx: EvalContext) -> list[Series]:
         """An instant query's `x[5m]`: the samples themselves."""
@@ -110,7 +126,12 @@ class Selectors:
         self, selector: Selector, bounds: tuple[int, int], ctx: EvalContext, hints: Hints
     ) -> Sequence[Series]:
         limited = Hints(
-            hints.step_ms, hints.range_ms, hints.func, ctx.budget.left(), self._max_series
+            hints.step_ms,
+            hints.range_ms,
+            hints.func,
+            ctx.budget.left(),
+            self._max_series,
+            self._tier,
         )
         series = self._reader.select(selector.matchers, *bounds, limited)
         if self._max_series and len(series) > self._max_series:
@@ -119,8 +140,28 @@ class Selectors:
                 f"a selector matches {len(series)} series; at most {self._max_series} are taken:"
                 " narrow it with more matchers",
             )
-        ctx.budget.take(sum(len(one.times_ms) for one in series))
+        ctx.budget.take(sum(map(_held, series)))
         return series
+
+
+def _held(series: Series) -> int:
+    """How many samples, and windows that stand for samples."""
+    past = len(series.history.times_ms) if isinstance(series, Folded) else 0
+    return len(series.times_ms) + past
+
+
+def past_of(series: Sequence[Series]) -> Past | None:
+    """The windows of a selection; None where it has samples only."""
+    folded = [one for one in series if isinstance(one, Folded)]
+    if not folded:
+        return None
+    told = [Series(one.labels, one.history.times_ms, one.history.values) for one in folded]
+    blocks = []
+    for block in group(told):
+        rows = [folded[row].history for row in block.rows.tolist()]
+        samples = np.stack([one.samples for one in rows])
+        blocks.append((block, samples, np.stack([one.crossing for one in rows])))
+    return Past(folded[0].until_ms, folded[0].width_ms, blocks)
 
 
 def evaluation_times(ctx: EvalContext, at: At) -> Ints:

@@ -2,12 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from fleetpulse.matchers import Matcher
 from fleetpulse.model import Labels, Metadata, Page, Series
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
 MatcherSets = Sequence[Sequence[Matcher]]
+Tier = Literal["auto", "raw", "5m"]
+TIERS: tuple[Tier, ...] = ("auto", "raw", "5m")
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +24,8 @@ class Hints:
     With a step and no range, only the newest sample at or before each of end_ms, end_ms - step_ms
     and so on is looked at: a store may leave out any other.
     func: the function or aggregation right around the selector.
+    tier: raw: samples only. auto: a store may answer from aggregates of windows where the answer
+    comes out the same, or where no samples are left. 5m: wherever there are such aggregates.
     max_samples, max_series: raise QueryError("execution", …) rather than return more; 0: no limit.
     """
 
@@ -26,6 +34,38 @@ class Hints:
     func: str = ""
     max_samples: int = 0
     max_series: int = 0
+    tier: Tier = "raw"
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """A series' windows, as the function of the hints wants to see them: arrays of equal length.
+
+    times_ms: their ends, rising. values: the least for min_over_time, the greatest for
+    max_over_time, the sum for sum_ and avg_over_time, the last for last_over_time, for rate and
+    increase by how much the counter rose since the window before. samples: how many samples there
+    are in it. crossing: the part of values that is from before a gap ahead of the window, which
+    does not belong to a range that begins with this window.
+    """
+
+    times_ms: "NDArray[np.int64]"
+    values: "NDArray[np.float64]"
+    samples: "NDArray[np.float64]"
+    crossing: "NDArray[np.float64]"
+
+
+@dataclass(frozen=True, slots=True)
+class Folded(Series):
+    """What select() gives where windows stand in for samples, all series of a selection alike.
+
+    The samples are those after until_ms (and may be none). history is for ranges that begin
+    before until_ms: windows of width_ms up to there, then each sample as a window of its own,
+    staleness markers left out.
+    """
+
+    until_ms: int
+    width_ms: int
+    history: History
 
 
 class SampleWriter(Protocol):
@@ -52,7 +92,9 @@ class SeriesReader(Protocol):
     ) -> Sequence[Series]:
         """Series with at least one sample in the time asked for, in the order of their labels.
 
-        Times rise strictly; staleness markers are among the values, bit for bit.
+        Times rise strictly; staleness markers are among the values, bit for bit. Where hints name
+        a tier, a plain selector may get each window's last value as a sample at the window's end,
+        and a range Folded series.
         """
 
     def labels(self, sets: MatcherSets, start_ms: int, end_ms: int) -> list[str]:

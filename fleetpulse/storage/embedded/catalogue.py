@@ -2,6 +2,7 @@
 
 import sqlite3
 import threading
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -12,20 +13,28 @@ from fleetpulse.errors import QueryError
 from fleetpulse.matchers import Matcher
 from fleetpulse.model import Labels
 from fleetpulse.storage.base import MatcherSets
+from fleetpulse.storage.embedded.checksums import checksum, mix
+from fleetpulse.storage.embedded.damage import DamageLog, Finding
 from fleetpulse.storage.embedded.holdings import Holdings
+from fleetpulse.storage.embedded.horizon import Horizon, Passes, rule_of
 from fleetpulse.storage.embedded.labeltable import FAIL, PASS, SILENT, Ids, LabelTable, load_labels
 
 Mask = NDArray[np.bool_]
 
 _MERGED_KEPT = 100_000  # some 25 MB
+_NEVER_MS = -(1 << 62)
 _MATCHERS_MAX = 60  # one bit each
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Of a layout's lines those wanted: their columns and ids; and the targets to want them of."""
+    """Of a layout's lines those wanted: their columns and ids; and the targets to want them of.
+
+    width: how many lines the layout has.
+    """
 
     layout: int
+    width: int
     columns: Ids
     lines: Ids
     targets: Ids
@@ -48,22 +57,46 @@ class _State:
         # int32, as there are many where a page has other lines at every scrape.
         self.layouts: dict[int, NDArray[np.int32]] = {}
         self.layout_ids: dict[bytes, int] = {}
+        # By digest: the same lines may come again, in a layout that is whole.
+        self.lost_layouts: dict[bytes, list[int]] = {}
         self.last_layout = 0
         self.held = Holdings()
         self.merged: dict[tuple[int, int], Labels] = {}
 
-    def catch_up(self, db: sqlite3.Connection) -> None:
+    def catch_up(self, db: sqlite3.Connection) -> list[Finding]:
+        """What is new in the file; what is damaged among it."""
+        findings: list[Finding] = []
         for table, name in ((self.targets, "target"), (self.lines, "line")):
-            query = f"SELECT id, labels FROM {name} WHERE id > ? ORDER BY id"  # noqa: S608
-            for entry, text in db.execute(query, (table.last_id,)):
-                table.add(entry, load_labels(text))
-        query = "SELECT id, digest, lines FROM layout WHERE id > ? ORDER BY id"
-        for entry, digest, lines in db.execute(query, (self.last_layout,)):
-            self.layouts[entry] = np.frombuffer(lines, "<i4")
-            self.layout_ids[digest] = self.last_layout = entry
+            # As bytes: SQLite refuses to hand out text that is not UTF-8 any more.
+            query = f"SELECT id, CAST(labels AS BLOB), sum FROM {name} WHERE id > ? ORDER BY id"  # noqa: S608
+            for entry, text, found in db.execute(query, (table.last_id,)):
+                if found != checksum(text, key=mix(entry)):
+                    table.lose(entry)
+                    findings.append(Finding(name, (entry,)))
+                else:
+                    table.add(entry, load_labels(text))
+        query = "SELECT id, digest, lines, sum FROM layout WHERE id > ? ORDER BY id"
+        for entry, digest, lines, found in db.execute(query, (self.last_layout,)):
+            self.last_layout = entry
+            if found != checksum(digest, lines, key=mix(entry)):
+                self.lost_layouts.setdefault(digest, []).append(entry)
+                findings.append(Finding("layout", (entry,)))
+            else:
+                self._add_layout(entry, digest, np.frombuffer(lines, "<i4"))
         query = "SELECT id, target, layout, from_ms, until_ms FROM held WHERE id > ? ORDER BY id"
         for row in db.execute(query, (self.held.last_id,)):
-            self.held.add(*row)
+            # A number that a disk has damaged must not be taken for an index.
+            if self.targets.knows(row[1]):
+                self.held.add(*row)
+        return findings
+
+    def _add_layout(self, entry: int, digest: bytes, lines: NDArray[np.int32]) -> None:
+        self.layouts[entry] = lines
+        for lost in self.lost_layouts.pop(digest, ()):
+            self.layouts[lost] = lines
+        # One with a line that is lost is not used again: its writer makes both anew.
+        if not self.lines.lost or not np.isin(lines, self.lines.lost).any():
+            self.layout_ids[digest] = entry
 
     def labels_of(self, pairs: Iterable[tuple[int, int]]) -> list[Labels]:
         if len(self.merged) > _MERGED_KEPT:
@@ -83,7 +116,8 @@ class Catalogue:
     deleted by retention alone, which raises the generation: then everything is read anew.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, damage: DamageLog) -> None:
+        self._damage = damage
         self._lock = threading.RLock()
         self._generation = -1
         self._state = _State()
@@ -96,7 +130,8 @@ class Catalogue:
                 return  # an older snapshot; what it lacks here has expired
             if generation > self._generation:
                 self._generation, self._state = generation, _State()
-            self._state.catch_up(db)
+            findings = self._state.catch_up(db)
+        self._damage.report(findings)
 
     def target_id(self, labels: Labels) -> int | None:
         return self._state.targets.ids.get(labels)
@@ -117,6 +152,42 @@ class Catalogue:
             state = self._state
             return len(state.targets.ids), len(state.lines.ids), len(state.layouts)
 
+    def series_of_names(self) -> dict[str, int]:
+        """How many series there are, by metric name; the most first."""
+        with self._lock:
+            state = self._state
+            held_by, layouts = state.held.between(-(1 << 62), 1 << 62)
+            group = _group(state, np.ones(len(state.lines.by_id), bool), held_by, layouts)
+            pairs = [(one.lines[:, None] << 32 | one.targets).ravel() for one in group.shapes]
+            lines = np.unique(np.concatenate(pairs)) >> 32 if pairs else np.zeros(0, np.int64)
+            found, counts = np.unique(lines, return_counts=True)
+            total = Counter[str]()
+            for line, count in zip(found.tolist(), counts.tolist(), strict=True):
+                labels = state.lines.by_id[line]
+                if labels is not None:
+                    total[labels.name] += count
+            return dict(total.most_common())
+
+    def cardinality(self) -> dict[str, int]:
+        """How many values each label has; the most first."""
+        with self._lock:
+            tables = (self._state.targets, self._state.lines)
+            names = {one for table in tables for one in table.names()}
+            counts = Counter(
+                {
+                    name: len(set().union(*(one.all_values(name) for one in tables)))
+                    for name in names
+                }
+            )
+            return dict(counts.most_common())
+
+    def unreadable(self, start_ms: int, end_ms: int) -> set[int]:
+        """Targets with samples, in the time given, of which the layout is damaged."""
+        with self._lock:
+            lost = [entry for found in self._state.lost_layouts.values() for entry in found]
+            targets, layouts = self._state.held.between(start_ms, end_ms)
+            return set(targets[np.isin(layouts, lost)].tolist())
+
     def whole(self, targets: Ids, start_ms: int, end_ms: int) -> Group:
         """All lines that some targets may have samples of in the time given."""
         with self._lock:
@@ -131,6 +202,11 @@ class Catalogue:
         with self._lock:
             state = self._state
             return Selection(_resolve(state, matchers, start_ms, end_ms), state, self._lock)
+
+    def rule_of(self, rules: Sequence[Sequence[Matcher]], lines: Ids, targets: Ids) -> Ids:
+        """Of the series (lines[i], targets[i]) the place of the first rule that is about it."""
+        with self._lock:
+            return rule_of(rules, _passing(self._state, lines, targets), len(lines))
 
     def names(self, sets: MatcherSets, start_ms: int, end_ms: int) -> set[str]:
         """Names of the labels of matching series."""
@@ -182,6 +258,38 @@ class Selection:
         with self._lock:
             return self._state.labels_of(pairs)
 
+    def gone_before(self, horizons: Sequence[Horizon]) -> tuple[int, int]:
+        """Before what time (Unix ms) samples, and tiers, of some of the series are deleted."""
+        if len(horizons) > 1:
+            found = self._places([one.matchers for one in horizons])
+            horizons = [horizons[place] for place in found]
+        raw_ms = max((one.raw_ms for one in horizons), default=_NEVER_MS)
+        return raw_ms, max((one.tier_ms for one in horizons), default=_NEVER_MS)
+
+    def _places(self, rules: Sequence[Sequence[Matcher]]) -> set[int]:
+        found = set[int]()
+        with self._lock:
+            for group in self.groups:
+                lines = np.repeat(group.lines, len(group.targets))
+                targets = np.tile(group.targets, len(group.lines))
+                passes = _passing(self._state, lines, targets)
+                found |= set(rule_of(rules, passes, len(lines)).tolist())
+        return found
+
+
+def _passing(state: _State, lines: Ids, targets: Ids) -> Passes:
+    """Which of the series (lines[i], targets[i]) a matcher lets pass."""
+
+    def passes(matcher: Matcher) -> Mask:
+        of_line, of_target = state.lines.verdict(matcher), state.targets.verdict(matcher)
+        silent = PASS if matcher.matches_empty else FAIL
+        by_target = np.where(of_target == SILENT, silent, of_target)[targets]
+        verdict = of_line[lines]
+        found: Mask = np.where(verdict == SILENT, by_target, verdict) == PASS
+        return found
+
+    return passes
+
 
 def _resolve(state: _State, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> list[Group]:
     targets, layouts = state.held.between(start_ms, end_ms)
@@ -203,7 +311,7 @@ def _groups(state: _State, matchers: Sequence[Matcher]) -> list[tuple[Mask, Mask
     if len(matchers) > _MATCHERS_MAX:
         raise QueryError("bad_data", f"more than {_MATCHERS_MAX} matchers in one selector")
     patterns = np.zeros(len(state.lines.by_id), np.int64)
-    failed = np.zeros(len(state.lines.by_id), bool)
+    failed = state.lines.is_lost()
     by_target = []
     for bit, matcher in enumerate(matchers):
         verdict = state.lines.verdict(matcher)
@@ -214,7 +322,7 @@ def _groups(state: _State, matchers: Sequence[Matcher]) -> list[tuple[Mask, Mask
         by_target.append(np.where(of_target == SILENT, silent, of_target) == PASS)
     groups = []
     for pattern in np.unique(patterns[~failed]).tolist():
-        targets = np.ones(len(state.targets.by_id), bool)
+        targets = ~state.targets.is_lost()
         for bit, passes in enumerate(by_target):
             if pattern >> bit & 1:
                 targets &= passes
@@ -229,10 +337,13 @@ def _group(state: _State, line_mask: Mask, targets: Ids, layouts: Ids) -> Group:
     shapes = []
     found, starts = np.unique(layouts, return_index=True)
     for layout, part in zip(found.tolist(), np.split(targets, starts[1:]), strict=True):
-        lines = state.layouts[layout]
+        lines = state.layouts.get(layout)
+        if lines is None:
+            continue  # damaged
         columns = np.flatnonzero(line_mask[lines])
         if len(columns):
-            shapes.append(Shape(layout, columns, lines[columns].astype(np.int64), part))
+            picked = lines[columns].astype(np.int64)
+            shapes.append(Shape(layout, len(lines), columns, picked, part))
     if not shapes:
         return Group(layouts[:0], targets[:0], ())
     return Group(

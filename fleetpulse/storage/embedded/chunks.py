@@ -1,14 +1,14 @@
 """Chunk rows: a series' samples of one span, compressed. What history is read from."""
 
 import sqlite3
-import struct
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fleetpulse.errors import StorageError
-from fleetpulse.storage.embedded.codec import Times, decode_times, decode_values
+from fleetpulse.storage.embedded.checksums import mix
+from fleetpulse.storage.embedded.codec import DAMAGE, Times, decode_times, decode_values
+from fleetpulse.storage.embedded.damage import Finding
 from fleetpulse.storage.embedded.labeltable import Ids
 from fleetpulse.storage.embedded.limits import Budget
 from fleetpulse.storage.embedded.runs import Run, RunsOf
@@ -18,9 +18,6 @@ from fleetpulse.storage.embedded.sql import IN_LIST, id_list
 # Where the targets wanted are this share of all between the first and the last of them, the rows
 # of a line are read in one go and not one by one.
 _DENSE = 0.2
-
-# What decoding raises where the bytes are not what was written.
-_DAMAGE = (ValueError, RuntimeError, LookupError, struct.error)
 
 
 @dataclass(slots=True)
@@ -34,22 +31,29 @@ class _Clock:
 
 @dataclass(slots=True)
 class _Clocks:
-    """Clocks as they are asked for, each decoded once."""
+    """Clocks as they are asked for, each decoded once; None where it is damaged."""
 
     rows: dict[tuple[int, int, int], tuple[int, bytes]]
     start_ms: int
     end_ms: int
     step_ms: int
-    known: dict[tuple[int, int, int], _Clock] = field(default_factory=dict)
+    known: dict[tuple[int, int, int], _Clock | None] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
 
-    def get(self, key: tuple[int, int, int]) -> _Clock:
-        clock = self.known.get(key)
-        if clock is None:
-            samples, blob = self.rows[key]
-            times = decode_times(blob, samples)
-            wanted = self._wanted(times)
-            clock = self.known[key] = _Clock(samples, wanted, times[wanted])
-        return clock
+    def get(self, key: tuple[int, int, int]) -> _Clock | None:
+        if key not in self.known:
+            self.known[key] = self._decoded(key)
+        return self.known[key]
+
+    def _decoded(self, key: tuple[int, int, int]) -> _Clock | None:
+        samples, blob = self.rows[key]
+        try:
+            times = decode_times(blob, samples, mix(*key, samples))
+        except DAMAGE:
+            self.findings.append(Finding("clock", key))
+            return None
+        wanted = self._wanted(times)
+        return _Clock(samples, wanted, times[wanted])
 
     def _wanted(self, times: Times) -> slice | NDArray[np.intp]:
         begin, end = times.searchsorted([self.start_ms, self.end_ms + 1]).tolist()
@@ -86,10 +90,12 @@ def read_runs(
     bounds: tuple[int, int],
     budget: Budget,
     runs: RunsOf,
+    findings: list[Finding],
     step_ms: int = 0,
 ) -> None:
     """Adds the samples that chunks hold of all lines of all targets to runs; bounds inclusive.
 
+    What is damaged is left out and added to findings; a chunk of a damaged clock is left out too.
     With step_ms only those that may be the newest one at the end or some steps before it: a week
     at a step of an hour is then not held sample by sample.
     """
@@ -100,7 +106,7 @@ def read_runs(
     query = f"SELECT span, target, n, samples, times FROM clock WHERE span {IN_LIST} AND {where}"  # noqa: S608
     rows = db.execute(query, (id_list(spans), *wanted))
     times = {(span, target, n): (k, blob) for span, target, n, k, blob in rows}
-    clocks = _Clocks(times, *bounds, step_ms)
+    clocks = _Clocks(times, *bounds, step_ms, findings=findings)
     spans = _live_spans(clocks)
     query = f"""
         SELECT span, line, target, clock, vals FROM chunk
@@ -109,9 +115,8 @@ def read_runs(
     for row in db.execute(query, (id_list(spans), id_list(lines), *wanted)):
         try:
             _add(row, clocks, budget, runs)
-        except _DAMAGE as err:
-            what = f"the chunk of line {row[1]}, target {row[2]} in span {row[0]}"
-            raise _damaged(what, err) from err
+        except DAMAGE:
+            findings.append(Finding("chunk", row[:3]))
 
 
 def _live_spans(clocks: _Clocks) -> list[int]:
@@ -121,16 +126,10 @@ def _live_spans(clocks: _Clocks) -> list[int]:
     """
     live = set()
     for key in clocks.rows:
-        try:
-            if len(clocks.get(key).times):
-                live.add(key[0])
-        except _DAMAGE as err:
-            raise _damaged(f"clock {key[2]} of target {key[1]} in span {key[0]}", err) from err
+        clock = clocks.get(key)
+        if clock is not None and len(clock.times):
+            live.add(key[0])
     return sorted(live)
-
-
-def _damaged(what: str, err: Exception) -> StorageError:
-    return StorageError(f"{what} is damaged: {err}; restore a backup", retriable=False)
 
 
 def _add(
@@ -138,9 +137,9 @@ def _add(
 ) -> None:
     span, line, target, n, blob = row
     clock = clocks.get((span, target, n))
-    if len(clock.times):
+    if clock is not None and len(clock.times):
+        values = decode_values(blob, clock.samples, mix(span, line, target, n))[clock.wanted]
         budget.take_samples(len(clock.times))
-        values = decode_values(blob, clock.samples)[clock.wanted]
         runs.setdefault((target, line), []).append(Run(clock.times, values))
 
 

@@ -13,12 +13,17 @@ import numpy as np
 
 from fleetpulse.storage.embedded import chunks, pages
 from fleetpulse.storage.embedded.catalogue import Catalogue
+from fleetpulse.storage.embedded.checksums import mix
 from fleetpulse.storage.embedded.codec import Times, encode_times, encode_values
+from fleetpulse.storage.embedded.damage import DamageLog, Finding
 from fleetpulse.storage.embedded.database import Database
+from fleetpulse.storage.embedded.labeltable import Ids
 from fleetpulse.storage.embedded.limits import Budget
+from fleetpulse.storage.embedded.pace import Pace
 from fleetpulse.storage.embedded.runs import Joined, RunsOf, join
 from fleetpulse.storage.embedded.schema import SLOT_MS, SLOTS_PER_SPAN, SPAN_MS
 from fleetpulse.storage.embedded.sql import IN_LIST, id_list
+from fleetpulse.storage.embedded.untiered import days_of, mark
 
 # Rounds down below zero too, where SQLite's division does not.
 _SPAN_OF_SLOT = (
@@ -33,7 +38,7 @@ class CompactionLimits:
     min_age: seconds; younger pages stay pages, so that late samples are cheap.
     gather: seconds of pages that a target collects before they are folded, unless its span is
     over; more makes less work, less makes a smaller file.
-    batch_pages: pages folded in one transaction, about.
+    batch_pages: pages folded in one transaction at most, about; fewer where that takes long.
     max_seconds: stop after the batch that passes this; the rest is for the next call.
     """
 
@@ -45,11 +50,12 @@ class CompactionLimits:
 
 @dataclass(slots=True)
 class Compaction:
-    """What one compact() did. busy: nothing, because another process was at it."""
+    """What one compact() did. tiers: rows of them. busy: nothing, as another process was at it."""
 
     pages: int = 0
     chunks: int = 0
     samples: int = 0
+    tiers: int = 0
     busy: bool = False
 
 
@@ -62,15 +68,22 @@ class _Task:
 
 @dataclass(slots=True)
 class _Fold:
-    """What one transaction replaces: pages by chunks and their clocks."""
+    """What one transaction replaces: pages by chunks and their clocks.
+
+    at_start: there is a sample at the very start of the span.
+    anew: chunks that are there and not among those to be written go.
+    """
 
     page_ids: list[int]
     targets: list[int]
     span: int
     folds: int
     samples: int = 0
+    at_start: bool = False
+    anew: bool = False
     clocks: list[tuple[int, int, int, int, bytes]] = field(default_factory=list)
     chunks: list[tuple[int, int, int, int, bytes]] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
 
 
 class Compactor:
@@ -80,9 +93,12 @@ class Compactor:
         self,
         database: Database,
         catalogue: Catalogue,
+        damage: DamageLog,
         clock: Callable[[], float] = time.monotonic,
+        pace: Pace | None = None,
     ) -> None:
-        self._database, self._catalogue, self._clock = database, catalogue, clock
+        self._database, self._catalogue = database, catalogue
+        self._damage, self._clock, self._pace = damage, clock, pace or Pace()
 
     def run(self, now: float, limits: CompactionLimits) -> Compaction:
         """Folds all that is due at now (Unix seconds), within the limits."""
@@ -91,7 +107,8 @@ class Compactor:
         # A slot is folded whole or not at all: of two rows with the same series and time, which
         # are always in the same slot, the later one thus always wins.
         end_slot = int((now - limits.min_age) * 1000) // SLOT_MS
-        for batch in _batches(self._tasks(end_slot, limits.gather), limits.batch_pages):
+        tasks = self._tasks(end_slot, limits.gather)
+        for batch in _batches(tasks, lambda: self._pace.of(limits.batch_pages)):
             fold = self._prepare(batch, end_slot)
             if self._apply(fold):
                 done.pages += len(fold.page_ids)
@@ -101,6 +118,14 @@ class Compactor:
                 break
         return done
 
+    def rewrite(self, span: int, targets: Ids, edit: Callable[[RunsOf], None]) -> bool:
+        """Folds all of some targets in a span, edited on the way; False where it must be redone.
+
+        edit: may change and take away runs.
+        """
+        tasks = [_Task(span, target, 0) for target in targets.tolist()]
+        return self._apply(self._prepare(tasks, (span + 1) * SLOTS_PER_SPAN, edit))
+
     def _tasks(self, end_slot: int, gather: float) -> list[_Task]:
         query = f"""
             SELECT {_SPAN_OF_SLOT} AS span, target, count(*), min(slot) FROM page
@@ -108,13 +133,25 @@ class Compactor:
         """  # noqa: S608
         ripe = end_slot - gather * 1000 / SLOT_MS
         with self._database.reading() as db:
-            return [
+            self._catalogue.refresh(db)
+            tasks = [
                 _Task(span, target, count)
                 for span, target, count, oldest in db.execute(query, (end_slot,))
                 if oldest <= ripe or (span + 1) * SLOTS_PER_SPAN <= end_slot
             ]
+        # What lies under a layout that is damaged stays as it is: a later scrape may mend it.
+        blocked = {
+            span: self._catalogue.unreadable(span * SPAN_MS, (span + 1) * SPAN_MS - 1)
+            for span in {task.span for task in tasks}
+        }
+        return [task for task in tasks if task.target not in blocked[task.span]]
 
-    def _prepare(self, batch: Sequence[_Task], end_slot: int) -> _Fold:
+    def _prepare(
+        self,
+        batch: Sequence[_Task],
+        end_slot: int,
+        edit: Callable[[RunsOf], None] | None = None,
+    ) -> _Fold:
         span, targets = batch[0].span, np.array([task.target for task in batch], np.int64)
         start = span * SPAN_MS
         span_end = start + SPAN_MS - 1
@@ -127,31 +164,42 @@ class Compactor:
             fold = _Fold(_page_ids(db, slots, targets), targets.tolist(), span, _folds(db))
             budget = Budget()
             bounds = (start, span_end)
-            chunks.read_runs(db, group.lines, targets, bounds, budget, runs)
+            chunks.read_runs(db, group.lines, targets, bounds, budget, runs, fold.findings)
             for shape in group.shapes:
-                pages.read_runs(db, shape, start, end, budget, runs)
+                pages.read_runs(db, shape, start, end, budget, runs, fold.findings)
+        self._damage.report(fold.findings)
+        # A damaged chunk must not be left to be read by a clock that is not its own.
+        fold.anew = any(found.kind in ("chunk", "clock") for found in fold.findings)
+        if edit is not None:
+            edit(runs)
+            fold.anew = True
         _encode(fold, runs)
         return fold
 
     def _apply(self, fold: _Fold) -> bool:
-        with self._database.writing() as db:
+        with self._pace.turn(), self._database.writing() as db:
             if _folds(db) != fold.folds:
                 return False
             db.execute("UPDATE counter SET value = value + 1 WHERE name = 'folds'")
             query = f"DELETE FROM clock WHERE span = ? AND target {IN_LIST}"  # noqa: S608
             db.execute(query, (fold.span, id_list(fold.targets)))
+            if fold.anew:
+                query = f"DELETE FROM chunk WHERE span = ? AND target {IN_LIST}"  # noqa: S608
+                db.execute(query, (fold.span, id_list(fold.targets)))
             db.executemany("INSERT INTO clock VALUES (?, ?, ?, ?, ?)", fold.clocks)
             db.executemany("INSERT OR REPLACE INTO chunk VALUES (?, ?, ?, ?, ?)", fold.chunks)
             query = f"DELETE FROM page WHERE id {IN_LIST}"  # noqa: S608
             db.execute(query, (id_list(fold.page_ids),))
+            mark(db, days_of(fold.span, at_start=fold.at_start), fold.targets)
+        self._database.checkpoint()
         return True
 
 
-def _batches(tasks: Sequence[_Task], batch_pages: int) -> Iterator[list[_Task]]:
+def _batches(tasks: Sequence[_Task], batch_pages: Callable[[], int]) -> Iterator[list[_Task]]:
     """Tasks of one span each, so that the chunks written together lie together."""
     batch: list[_Task] = []
     for task in tasks:
-        full = sum(one.pages for one in batch) + task.pages > batch_pages
+        full = sum(one.pages for one in batch) + task.pages > batch_pages()
         if batch and (full or task.span != batch[0].span):
             yield batch
             batch = []
@@ -182,8 +230,10 @@ def _encode(fold: _Fold, runs: RunsOf) -> None:
         known = seen.get((target, id(times)))
         if known is None:
             known = seen[target, id(times)] = (times, _clock_number(fold, target, times, numbers))
+            fold.at_start |= int(times[0]) == fold.span * SPAN_MS
         fold.samples += len(times)
-        fold.chunks.append((fold.span, line, target, known[1], encode_values(values)))
+        blob = encode_values(values, mix(fold.span, line, target, known[1]))
+        fold.chunks.append((fold.span, line, target, known[1], blob))
 
 
 def _by_line(pair: tuple[int, int]) -> tuple[int, int]:
@@ -196,6 +246,7 @@ def _clock_number(
     """The number of a clock that tells these times, made where there is none yet."""
     key = (target, times.tobytes())
     if key not in numbers:
-        numbers[key] = len(numbers)
-        fold.clocks.append((fold.span, target, numbers[key], len(times), encode_times(times)))
+        n = numbers[key] = len(numbers)
+        blob = encode_times(times, mix(fold.span, target, n, len(times)))
+        fold.clocks.append((fold.span, target, n, len(times), blob))
     return numbers[key]

@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fleetpulse.errors import StorageError
-from fleetpulse.storage.embedded import schema
+from fleetpulse.storage.embedded import migrations, schema
 
 BUSY_SECONDS = 10.0
 _MAPPED = 1 << 30
+_LOG_PAGES = 4000
 
 # What SQLite's primary result codes mean to an operator, and whether a retry may pass.
 _FAULTS = {
@@ -82,6 +83,8 @@ class Database:
                 )
             schema.create(self.path)
         self._identity = _identity(self.path)
+        if not self._read_only:
+            migrations.upgrade(self.path)
         self._give_back(self._take())
         if not self._read_only:
             self._writer = self._connect()
@@ -104,6 +107,9 @@ class Database:
             db.execute("PRAGMA temp_store = MEMORY")
             db.execute("PRAGMA cache_size = -8192")
             db.execute("PRAGMA journal_size_limit = 67108864")
+            # Who commits past this moves the log into the file, which takes as long as the disk
+            # does; the housekeeping sees to it earlier, so that those who scrape seldom have to.
+            db.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
         except BaseException:
             db.close()
             raise
@@ -158,6 +164,15 @@ class Database:
             finally:
                 if db.in_transaction:
                     db.execute("ROLLBACK")
+                self._give_back(db)
+
+    def checkpoint(self) -> None:
+        """Moves what is committed from the log into the file; only the caller waits for it."""
+        with self._faults():
+            db = self._take()
+            try:
+                db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+            finally:
                 self._give_back(db)
 
     def _take(self) -> sqlite3.Connection:

@@ -40,6 +40,7 @@ class LabelTable:
     def __init__(self) -> None:
         self.by_id: list[Labels | None] = [None]
         self.ids: dict[Labels, int] = {}
+        self.lost: list[int] = []
         self._columns: dict[str, _Column] = {}
 
     @property
@@ -56,6 +57,23 @@ class LabelTable:
                 column = self._columns[name] = _Column()
             column.add(entry, value)
 
+    def lose(self, entry: int) -> None:
+        """An id whose labels cannot be read: it matches nothing."""
+        self.by_id.extend([None] * (entry - self.last_id))
+        self.lost.append(entry)
+
+    def knows(self, entry: int) -> bool:
+        """Whether there is such an id, lost or not."""
+        if not 0 < entry < len(self.by_id):
+            return False
+        return self.by_id[entry] is not None or entry in self.lost
+
+    def is_lost(self) -> NDArray[np.bool_]:
+        """By id."""
+        mask = np.zeros(len(self.by_id), bool)
+        mask[self.lost] = True
+        return mask
+
     def get(self, entry: int) -> Labels:
         labels = self.by_id[entry]
         assert labels is not None, f"id {entry} is in use but has no labels"
@@ -63,6 +81,11 @@ class LabelTable:
 
     def names(self) -> list[str]:
         return list(self._columns)
+
+    def all_values(self, name: str) -> set[str]:
+        """The non-empty values of label name."""
+        column = self._columns.get(name)
+        return set(column.values) - {""} if column is not None else set()
 
     def codes(self, name: str) -> NDArray[np.int32]:
         """By id, a code of the value of label name, or SILENT where the set does not name it."""
@@ -104,6 +127,7 @@ def dump_labels(labels: Labels) -> str:
     return json.dumps([text for pair in labels for text in pair], ensure_ascii=False)
 
 
-def load_labels(text: str) -> Labels:
+def load_labels(text: str | bytes) -> Labels:
+    """What dump_labels() wrote; ValueError where it is not."""
     flat = json.loads(text)
     return Labels(zip(flat[::2], flat[1::2], strict=True))

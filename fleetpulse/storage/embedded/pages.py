@@ -1,14 +1,20 @@
 """Page rows: a scrape as it came. The hot way in, and one of the two ways out."""
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+import struct
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 
 from fleetpulse.model import Page
 from fleetpulse.storage.embedded.catalogue import Shape
+from fleetpulse.storage.embedded.checksums import checksum, mix, mixes
+from fleetpulse.storage.embedded.damage import Finding
 from fleetpulse.storage.embedded.labeltable import Ids
 from fleetpulse.storage.embedded.limits import Budget
 from fleetpulse.storage.embedded.runs import Run, RunsOf
@@ -16,12 +22,17 @@ from fleetpulse.storage.embedded.schema import SLOT_MS
 from fleetpulse.storage.embedded.sql import IN_LIST, id_list
 
 INSERT = (
-    "INSERT INTO page (slot, target, layout, from_ms, until_ms, vals, times, cols)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO page (slot, target, layout, from_ms, until_ms, vals, times, cols, sums)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 
 # Above this many (slot, target) pairs, reading all targets of the slots is cheaper than seeking.
 _SEEKS_MAX = 50_000
+
+# Values by checksum: a page is read by ranges of its columns, and no more than those is checked.
+_BLOCK = 64
+_BLOCK_BYTES = 8 * _BLOCK
+_SUM = struct.Struct("<I")
 
 Row = tuple[Any, ...]
 
@@ -30,7 +41,9 @@ def rows_of(page: Page, target: int, layout: int) -> Iterator[Row]:
     """The rows for INSERT: one, or one a slot where the page brought its own timestamps."""
     if page.times_ms is None:
         at = page.at_ms
-        yield at // SLOT_MS, target, layout, at, at, page.values.tobytes(), None, None
+        vals = page.values.tobytes()
+        sums = _sums_of(vals, mix(target, layout, at))
+        yield at // SLOT_MS, target, layout, at, at, vals, None, None, sums
         return
     times = np.array(page.times_ms, np.int64)
     values = np.array(page.values, np.float64)
@@ -38,10 +51,15 @@ def rows_of(page: Page, target: int, layout: int) -> Iterator[Row]:
     slots, starts = np.unique((times // SLOT_MS)[order], return_index=True)
     for slot, columns in zip(slots.tolist(), np.split(order, starts[1:]), strict=True):
         taken = times[columns]
-        yield (
-            slot, target, layout, int(taken.min()), int(taken.max()),
-            values[columns].tobytes(), taken.tobytes(), columns.astype("<i4").tobytes(),
-        )  # fmt: skip
+        first, last = int(taken.min()), int(taken.max())
+        blobs = (values[columns].tobytes(), taken.tobytes(), columns.astype("<i4").tobytes())
+        whole = checksum(*blobs, key=mix(target, layout, first, last))
+        yield slot, target, layout, first, last, *blobs, _SUM.pack(whole)
+
+
+def _sums_of(vals: bytes, key: int) -> bytes:
+    blocks = range(0, len(vals), _BLOCK_BYTES)
+    return array("I", [crc32(vals[at : at + _BLOCK_BYTES]) ^ key for at in blocks]).tobytes()
 
 
 def slots_between(db: sqlite3.Connection, start_ms: int, end_ms: int) -> range:
@@ -55,34 +73,107 @@ def slots_between(db: sqlite3.Connection, start_ms: int, end_ms: int) -> range:
 
 
 def read_runs(
-    db: sqlite3.Connection, shape: Shape, start_ms: int, end_ms: int, budget: Budget, runs: RunsOf
+    db: sqlite3.Connection,
+    shape: Shape,
+    start_ms: int,
+    end_ms: int,
+    budget: Budget,
+    runs: RunsOf,
+    findings: list[Finding],
 ) -> None:
-    """Adds the samples of a shape's series that are in page rows to runs."""
+    """Adds the samples of a shape's series that are in page rows to runs.
+
+    A page that is damaged where it is wanted is left out and added to findings.
+    """
     slots = slots_between(db, start_ms, end_ms)
     if not slots:
         return
-    first = int(shape.columns[0])
-    width = int(shape.columns[-1]) + 1 - first
     where, found = _where(shape, slots)
-    # Only the columns from the first to the last wanted are copied out of the database.
+    cut = _Cut.of(shape)
+    # Only the blocks from the first to the last wanted are copied out of the database.
     query = f"""
-        SELECT id, target, from_ms, substr(vals, ?, ?) FROM page
+        SELECT id, target, from_ms, substr(vals, ?, ?), substr(sums, ?, ?) FROM page
         WHERE {where} AND layout = ? AND from_ms BETWEEN ? AND ? AND times IS NULL LIMIT ?
     """  # noqa: S608
     most = budget.samples_left // len(shape.columns) + 1
-    rows = db.execute(
-        query, (8 * first + 1, 8 * width, *found, shape.layout, start_ms, end_ms, most)
+    rows: Sequence[Row] = db.execute(
+        query, (*cut.bytes, *cut.sums, *found, shape.layout, start_ms, end_ms, most)
     ).fetchall()
     if rows:
+        rows = _intact(rows, shape.layout, cut, findings)
         budget.take_samples(len(rows) * len(shape.columns))
-        _add_plain(rows, shape, width, runs)
+    if rows:
+        _add_plain(rows, shape, cut, runs)
     query = f"""
-        SELECT id, target, vals, times, cols FROM page
+        SELECT id, target, vals, times, cols, sums, from_ms, until_ms FROM page
         WHERE {where} AND layout = ? AND from_ms <= ? AND until_ms >= ? AND times IS NOT NULL
     """  # noqa: S608
     timed = db.execute(query, (*found, shape.layout, end_ms, start_ms)).fetchall()
-    if timed:
-        _add_timed(timed, shape, (start_ms, end_ms), budget, runs)
+    whole = [row for row in timed if _timed_intact(row, shape.layout, findings)]
+    if whole:
+        _add_timed(whole, shape, (start_ms, end_ms), budget, runs)
+
+
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    """The blocks of a page that hold some columns: the first column of them, and how many."""
+
+    first: int
+    width: int
+
+    @staticmethod
+    def of(shape: Shape) -> "_Cut":
+        first = int(shape.columns[0]) // _BLOCK * _BLOCK
+        end = (int(shape.columns[-1]) // _BLOCK + 1) * _BLOCK
+        return _Cut(first, min(end, shape.width) - first)
+
+    @property
+    def bytes(self) -> tuple[int, int]:
+        """Where they begin in vals, and how long they are, as SQL's substr() counts."""
+        return 8 * self.first + 1, 8 * self.width
+
+    @property
+    def sums(self) -> tuple[int, int]:
+        return 4 * (self.first // _BLOCK) + 1, 4 * -(-self.width // _BLOCK)
+
+
+def _intact(rows: Sequence[Row], layout: int, cut: _Cut, findings: list[Finding]) -> Sequence[Row]:
+    """Those whose values have the right checksums; pages of format 1 have none."""
+    _, size = cut.bytes
+    _, sums_size = cut.sums
+    fit = [
+        row for row in rows if len(row[3]) == size and (row[4] is None or len(row[4]) == sums_size)
+    ]
+    summed = [row for row in fit if row[4] is not None]
+    bad = {row[0] for row in rows} - {row[0] for row in fit} if len(fit) < len(rows) else set()
+    if summed:
+        ids, targets, at, blobs, sums = zip(*summed, strict=True)
+        if size <= _BLOCK_BYTES:
+            found = np.fromiter(map(crc32, blobs), np.uint32, len(blobs))
+        else:
+            starts = range(0, size, _BLOCK_BYTES)
+            parts = [crc32(blob[at : at + _BLOCK_BYTES]) for blob in blobs for at in starts]
+            found = np.array(parts, np.uint32)
+        keys = mixes(np.array(targets), layout, np.array(at))
+        told = np.frombuffer(b"".join(sums), "<u4").reshape(len(ids), -1)
+        wrong = ((found.reshape(len(ids), -1) ^ keys[:, None]) != told).any(axis=1)
+        if wrong.any():
+            bad.update(np.array(ids)[wrong].tolist())
+    if not bad:
+        return rows
+    findings.extend(Finding("page", (entry,)) for entry in sorted(bad))
+    return [row for row in rows if row[0] not in bad]
+
+
+def _timed_intact(row: Row, layout: int, findings: list[Finding]) -> bool:
+    entry, target, vals, times, cols, sums, first, last = row
+    count = len(cols) // 4
+    if len(vals) == len(times) == 8 * count and len(cols) == 4 * count:
+        key = mix(target, layout, first, last)
+        if sums is None or sums == _SUM.pack(checksum(vals, times, cols, key=key)):
+            return True
+    findings.append(Finding("page", (entry,)))
+    return False
 
 
 def _where(shape: Shape, slots: range) -> tuple[str, tuple[str | int, ...]]:
@@ -95,25 +186,33 @@ def _where(shape: Shape, slots: range) -> tuple[str, tuple[str | int, ...]]:
     return f"slot {IN_LIST} AND target {IN_LIST}", (id_list(slots), id_list(shape.targets))
 
 
-def _add_plain(rows: list[Row], shape: Shape, width: int, runs: RunsOf) -> None:
+def is_intact(row: Row) -> bool:
+    """Of a row as id, target, layout, from_ms, until_ms, vals, times, cols, sums."""
+    entry, target, layout, first, last, vals, times, cols, sums = row
+    if times is not None:
+        return _timed_intact((entry, target, vals, times, cols, sums, first, last), layout, [])
+    return sums is None or sums == _sums_of(vals, mix(target, layout, first))
+
+
+def _add_plain(rows: Sequence[Row], shape: Shape, cut: _Cut, runs: RunsOf) -> None:
     """Rows of one layout as a matrix: transposed by target, its rows are the series' values."""
-    ids, targets, times, blobs = zip(*rows, strict=True)
+    ids, targets, times, blobs, _sums = zip(*rows, strict=True)
     written, target_of, at = np.array(ids), np.array(targets), np.array(times)
-    matrix = np.frombuffer(b"".join(blobs), "<f8").reshape(len(rows), width)
+    matrix = np.frombuffer(b"".join(blobs), "<f8").reshape(len(rows), cut.width)
     order = np.lexsort((written, at, target_of))
     at, target_of = at[order], target_of[order]
     last = np.append((at[1:] != at[:-1]) | (target_of[1:] != target_of[:-1]), True)
     order, at, target_of = order[last], at[last], target_of[last]
-    matrix = matrix[:, shape.columns - shape.columns[0]]
+    # One copy for all: of each target the series' values are then parts of this.
+    values = np.ascontiguousarray(matrix[:, shape.columns - cut.first].T[:, order])
+    written = written[order]
     found, starts = np.unique(target_of, return_index=True)
     bounds = [*starts.tolist(), len(order)]
     lines = shape.lines.tolist()
     for target, begin, end in zip(found.tolist(), bounds, bounds[1:], strict=False):
-        part = order[begin:end]
-        values = np.ascontiguousarray(matrix[part].T)
-        shared, ids_of = at[begin:end], written[part]
+        shared, ids_of = at[begin:end], written[begin:end]
         for line, series in zip(lines, values, strict=True):
-            run = Run(shared, series, ids_of)
+            run = Run(shared, series[begin:end], ids_of)
             runs.setdefault((target, line), []).append(run)
 
 
@@ -143,7 +242,7 @@ def _add_timed(
 
 def _timed_part(row: Row, line_at: Ids, bounds: tuple[int, int]) -> Ids:
     """int64 (5, samples): target, line, time, page id and the value's bits, of those wanted."""
-    entry, target, vals, times, cols = row
+    entry, target, vals, times, cols, *_ = row
     columns = np.frombuffer(cols, "<i4")
     at = np.frombuffer(times, "<i8")
     wanted = (columns < len(line_at)) & (at >= bounds[0]) & (at <= bounds[1])

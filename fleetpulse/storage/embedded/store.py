@@ -5,16 +5,24 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from fleetpulse.errors import StorageError
 from fleetpulse.matchers import Matcher
 from fleetpulse.model import Labels, Metadata, Page, Series
 from fleetpulse.storage.base import Hints, MatcherSets
 from fleetpulse.storage.embedded.catalogue import Catalogue
+from fleetpulse.storage.embedded.census import Census
+from fleetpulse.storage.embedded.census import take as take_census
 from fleetpulse.storage.embedded.compaction import Compaction, CompactionLimits, Compactor
+from fleetpulse.storage.embedded.damage import DamageLog
 from fleetpulse.storage.embedded.database import Database
+from fleetpulse.storage.embedded.deletion import Deletion
 from fleetpulse.storage.embedded.housekeeping import alone
+from fleetpulse.storage.embedded.keeping import Keeping
 from fleetpulse.storage.embedded.reader import Reader
 from fleetpulse.storage.embedded.retention import Expiry, Retention
+from fleetpulse.storage.embedded.sealing import Sealer
 from fleetpulse.storage.embedded.stats import Stats, read_stats
+from fleetpulse.storage.embedded.tiering import Tiering
 from fleetpulse.storage.embedded.writer import Writer
 
 _LIMITS = CompactionLimits()
@@ -27,20 +35,30 @@ class EmbeddedStore:
     """
 
     def __init__(
-        self, path: Path, *, read_only: bool = False, now: Callable[[], float] = time.time
+        self,
+        path: Path,
+        *,
+        read_only: bool = False,
+        now: Callable[[], float] = time.time,
+        on_damage: Callable[[str], None] = lambda _kind: None,
     ) -> None:
         """StorageError where the file cannot be opened, is damaged or not ours.
 
         It is made where it does not exist, unless read_only; then the error is retriable.
+        on_damage: called with the kind (damage.KINDS) of each damaged blob when it is first met.
         """
         self.path, self._now = path, now
-        catalogue = Catalogue()
+        damage = DamageLog(path, on_damage)
+        catalogue = Catalogue(damage)
         self._database = Database(path, read_only=read_only)
         self._catalogue = catalogue
-        self._reader = Reader(self._database, catalogue)
+        self._reader = Reader(self._database, catalogue, damage)
         self._writer = Writer(self._database, catalogue)
-        self._compactor = Compactor(self._database, catalogue)
-        self._retention = Retention(self._database)
+        self._compactor = Compactor(self._database, catalogue, damage)
+        self._retention = Retention(self._database, catalogue)
+        self._tiering = Tiering(self._database, catalogue, damage, self._retention)
+        self._deletion = Deletion(self._database, catalogue, self._compactor)
+        self._sealer = Sealer(self._database)
         self._lock_path = path.with_name(f"{path.name}.lock")
 
     def write(self, pages: Sequence[Page]) -> None:
@@ -66,16 +84,55 @@ class EmbeddedStore:
     def metadata(self) -> Mapping[str, Metadata]:
         return self._reader.metadata()
 
-    def compact(self, limits: CompactionLimits = _LIMITS) -> Compaction:
-        """Folds old pages into chunks. Call it every few minutes, in any one process."""
-        with self._alone() as free:
-            return self._compactor.run(self._now(), limits) if free else Compaction(busy=True)
+    def compact(self, limits: CompactionLimits = _LIMITS, *, tiers: bool = True) -> Compaction:
+        """Folds old pages into chunks and, if tiers, days that are over into tiers.
 
-    def expire(self, retention: float) -> Expiry:
-        """Deletes samples older than retention (seconds), two hours of them at a time."""
+        Call it every few minutes, in any one process.
+        """
         with self._alone() as free:
-            before_ms = int((self._now() - retention) * 1000)
-            return self._retention.run(before_ms) if free else Expiry(busy=True)
+            if not free:
+                return Compaction(busy=True)
+            done = self._compactor.run(self._now(), limits)
+            if tiers:
+                done.tiers = self._tiering.run(self._now(), limits).rows
+            self._sealer.run(limits.max_seconds)
+            return done
+
+    def expire(self, keeping: Keeping | float) -> Expiry:
+        """Deletes what is older than it says, two hours of samples and days of tiers at a time.
+
+        A number is seconds: samples and tiers alike. Call it every hour or so.
+        """
+        if not isinstance(keeping, Keeping):
+            keeping = Keeping(keeping, keeping)
+        with self._alone() as free:
+            now_ms = int(self._now() * 1000)
+            return self._retention.run(keeping, now_ms) if free else Expiry(busy=True)
+
+    def cap(self, max_bytes: int) -> int:
+        """Deletes the oldest until the file is no larger than max_bytes; how many rows went."""
+        with self._alone() as free:
+            return self._retention.cap(max_bytes) if free else 0
+
+    def delete(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> int:
+        """Deletes samples of matching series, both ends included; how many they were.
+
+        A retriable StorageError while another process compacts.
+        """
+        with self._alone() as free:
+            if not free:
+                raise StorageError(f"{self.path}: being compacted; try again", retriable=True)
+            return self._deletion.run(matchers, start_ms, end_ms)
+
+    def vacuum(self) -> None:
+        """Gives all free space in the file back to the file system, in small steps."""
+        with self._alone() as free:
+            if free:
+                self._retention.shrink(0)
+
+    def census(self) -> Census:
+        """Counts all there is; for a person, as it takes its time."""
+        return take_census(self._database, self._catalogue)
 
     @contextmanager
     def _alone(self) -> Iterator[bool]:

@@ -9,6 +9,7 @@ from fleetpulse.errors import StorageError
 from fleetpulse.model import Labels, Layout, Metadata, Page
 from fleetpulse.storage.embedded import pages
 from fleetpulse.storage.embedded.catalogue import Catalogue
+from fleetpulse.storage.embedded.checksums import checksum, mix
 from fleetpulse.storage.embedded.database import Database
 from fleetpulse.storage.embedded.holdings import GAP_MS
 from fleetpulse.storage.embedded.labeltable import dump_labels
@@ -96,12 +97,22 @@ class _Interning:
         if known is None:
             lines = np.array([self._line(line) for line in layout.lines], "<i4").tobytes()
             query = "INSERT INTO layout (digest, lines) VALUES (?, ?)"
-            known = self._layouts[digest] = self._last_id(self._db.execute(query, (digest, lines)))
+            known = self._last_id(self._db.execute(query, (digest, lines)))
+            self._layouts[digest] = known
+            self._sum("layout", known, digest, lines)
         return known
 
     def _insert(self, table: str, labels: Labels) -> int:
         query = f"INSERT INTO {table} (labels) VALUES (?)"  # noqa: S608
-        return self._last_id(self._db.execute(query, (dump_labels(labels),)))
+        text = dump_labels(labels)
+        entry = self._last_id(self._db.execute(query, (text,)))
+        self._sum(table, entry, text.encode())
+        return entry
+
+    def _sum(self, table: str, entry: int, *blobs: bytes) -> None:
+        # The id is part of it, and known only once the row is there.
+        query = f"UPDATE {table} SET sum = ? WHERE id = ?"  # noqa: S608
+        self._db.execute(query, (checksum(*blobs, key=mix(entry)), entry))
 
     @staticmethod
     def _last_id(cursor: sqlite3.Cursor) -> int:
