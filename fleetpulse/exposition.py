@@ -29,6 +29,9 @@ __all__ = [
 # Line number, prefix, the line as kept or None, value and own time in ms.
 _Sample = tuple[int, bytes, Labels | None, float, int | None]
 _MAX_KNOWN = 200_000  # prefixes that iter_samples remembers at a time
+# Signs that float() takes in or around a number and Prometheus does not.
+_ODD = (b"_", b"\v", b"\f")
+_FOREIGN = (*_ODD, b"\t")
 _SWEEP_AT = 10_000  # prefixes from which on PageReader looks for those to forget
 
 
@@ -143,7 +146,8 @@ class Reading:
 
     values: 'd', one a kept line, without the extra lines. own_times: per kept line its own
     timestamp in ms or None; None where no line has one. scraped: samples before any was dropped.
-    again: line, value and own timestamp of each further sample of a kept line that has one.
+    again: line, value and own timestamp of each further sample of a kept line that may be of
+    another time than the line's first: either has a timestamp of its own.
     """
 
     shape: Shape
@@ -151,7 +155,7 @@ class Reading:
     values: "array[float]"
     own_times: Sequence[int | None] | None
     scraped: int
-    again: Sequence[tuple[Labels, float, int]] = ()
+    again: Sequence[tuple[Labels, float, int | None]] = ()
 
 
 class BrokenPageError(ExpositionError):
@@ -211,11 +215,11 @@ class PageReader:
                 raw.append(value)
             elif line:
                 comments.append(line)
-        if openmetrics and (not body.endswith((b"# EOF\n", b"# EOF")) or b"\n\n" in body):
+        if openmetrics and not _is_closed(body):
             return None
         shape = self._known_shape(tuple(prefixes), last)
         noted = self._known_comments(tuple(comments), last)
-        values = _floats(raw)
+        values = _floats(raw, _FOREIGN if openmetrics else _ODD)
         if shape is None or noted is None or values is None:
             return None
         return Reading(shape, noted, array("d", shape.pick(values)), None, len(values))
@@ -272,11 +276,14 @@ class PageReader:
 
     def _again(
         self, samples: Sequence[_Sample], shape: Shape
-    ) -> Sequence[tuple[Labels, float, int]]:
+    ) -> Sequence[tuple[Labels, float, int | None]]:
+        stamped = {samples[i][2] for i in shape.picked if samples[i][4] is not None}
         return [
             (line, value, time_ms)
             for _, _, line, value, time_ms in (samples[place] for place in shape.repeated)
-            if line is not None and time_ms is not None and line not in self._extra
+            if line is not None
+            and (time_ms is not None or line in stamped)
+            and line not in self._extra
         ]
 
     def _new_shape(self, prefixes: tuple[bytes, ...], lines: list[Labels | None]) -> Shape:
@@ -310,13 +317,22 @@ class PageReader:
         self._sweep_at = max(_SWEEP_AT, 2 * len(self._known))
 
 
-def _floats(raw: Sequence[bytes]) -> list[float] | None:
+def _is_closed(body: bytes) -> bool:
+    """Whether an OpenMetrics page ends as it should and has no empty line."""
+    ended = body.endswith((b"# EOF\n", b"# EOF"))
+    return ended and b"\n\n" not in body and not body.startswith(b"\n")
+
+
+def _floats(raw: Sequence[bytes], odd: Sequence[bytes]) -> list[float] | None:
     """The values if each is a number as Go reads it; float() takes a few more."""
     try:
         values = [float(text) for text in raw]
     except ValueError:
         return None
-    if b"_" in b" ".join(raw):
+    joined = b" ".join(raw)
+    if any(sign in joined for sign in odd):
+        return None
+    if b"\r" in joined and not all(b"\r" not in text[:-1] for text in raw):
         return None
     total = sum(values)
     if total - total != 0 and not _all_proper(raw, values):

@@ -34,6 +34,7 @@ class Dialect:
 
     name: str
     gap: "re.Pattern[str]"  # white space that may stand between the parts of a line
+    spaces: bytes  # the same, as characters
     label: "re.Pattern[str]"
     label_value: "re.Pattern[str]"
     comma: "re.Pattern[str]"
@@ -46,19 +47,26 @@ class Dialect:
 def _milliseconds(raw: bytes) -> int:
     if not raw.isdigit():
         raise ValueError("a timestamp is a whole number of milliseconds")
-    return int(raw)
+    return _fitting(int(raw))
 
 
 def _seconds(raw: bytes) -> int:
-    seconds = read_value(raw)
-    if not math.isfinite(seconds):
+    milliseconds = read_value(raw) * 1000
+    if not math.isfinite(milliseconds):
         raise ValueError("a timestamp is a number of seconds")
-    return round(seconds * 1000)
+    return _fitting(round(milliseconds))
+
+
+def _fitting(time_ms: int) -> int:
+    if abs(time_ms) > _LAST_MS:
+        raise ValueError("a timestamp fits in 64 bits")
+    return time_ms
 
 
 TEXT = Dialect(
     name="text format",
     gap=re.compile(r"[ \t]*"),
+    spaces=b" \t",
     label=re.compile(rf"[ \t]*{_LABEL}[ \t]*"),
     label_value=re.compile(_LABEL_VALUE.replace("=", r"=[ \t]*") + r"[ \t]*"),
     comma=re.compile(r",?[ \t]*"),  # as in Prometheus, it may be missing
@@ -70,6 +78,7 @@ TEXT = Dialect(
 OPENMETRICS = Dialect(
     name="OpenMetrics",
     gap=re.compile(""),
+    spaces=b"",
     label=re.compile(_LABEL),
     label_value=re.compile(_LABEL_VALUE),
     comma=re.compile(r",|(?=\})"),
@@ -153,10 +162,7 @@ def _time(raw: str | None, dialect: Dialect, text: str) -> int | None:
     if raw is None:
         return None
     try:
-        time_ms = dialect.read_time(raw.encode())
-        if abs(time_ms) > _LAST_MS:
-            raise ValueError("a timestamp fits in 64 bits")
-        return time_ms
+        return dialect.read_time(raw.encode())
     except ValueError:
         raise ValueError(f"{_excerpt(raw)} is no timestamp, in {_excerpt(text)}") from None
 
@@ -366,13 +372,13 @@ class LineReader(Generic[Kept]):
         A known prefix was the whole of a series up to its value, so what follows one is a value
         and perhaps a timestamp, whatever the label values hold.
         """
-        known = self._known
-        before, _, last = line.rstrip().rpartition(b" ")
+        known, spaces = self._known, self._dialect.spaces
+        before, _, last = line.removesuffix(b"\r").rstrip(spaces).rpartition(b" ")
         try:
-            if (prefix := before.rstrip()) in known:
+            if (prefix := before.rstrip(spaces)) in known:
                 return prefix, read_value(last), None
             before, _, value = before.rpartition(b" ")
-            if (prefix := before.rstrip()) in known:
+            if (prefix := before.rstrip(spaces)) in known:
                 return prefix, read_value(value), self._dialect.read_time(last)
         except ValueError:
             pass  # read_sample finds the same and says it better

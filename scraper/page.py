@@ -161,8 +161,9 @@ class TargetPages:
         before: dict[Labels, int] = {}
         if self._last is not None:
             before = dict.fromkeys(_lines(self._last, untracked=True), self._last_at)
+        again = [(line, value, at_ms if own is None else own) for line, value, own in reading.again]
         settled = self._own_times.settle(
-            at_ms, lines, reading.values, own_times, reading.again, before.get
+            at_ms, lines, reading.values, own_times, again, before.get
         )
         settled.rejected.duplicates += repeated - len(reading.again)
         return settled

@@ -127,6 +127,7 @@ BROKEN_OPENMETRICS = [
     pytest.param(b'up 1 # {a="b"}\n# EOF\n', "exemplar", id="exemplar cut short"),
     pytest.param(b"up 1 nan\n# EOF\n", "timestamp", id="time is not a number"),
     pytest.param(b"up 1 1e17\n# EOF\n", "timestamp", id="more than 64 bits of time"),
+    pytest.param(b"up 1 1e308\n# EOF\n", "timestamp", id="a time without end in milliseconds"),
 ]
 
 
@@ -223,6 +224,11 @@ SECOND_BROKEN = [
     pytest.param(b"a\n", id="no value"),
     pytest.param(b"a 1 x\n", id="no timestamp"),
     pytest.param(b"a 1 2 3\n", id="a number too many"),
+    pytest.param(b"a 1\f\n", id="a form feed"),
+    pytest.param(b"a \v1\n", id="a vertical tab"),
+    pytest.param(b"a \r1\n", id="a carriage return before the value"),
+    pytest.param(b"a 1\r\r\n", id="two carriage returns"),
+    pytest.param(b"a 1 9223372036854775808\n", id="more than 64 bits of time"),
 ]
 
 
@@ -238,9 +244,26 @@ def test_an_openmetrics_page_cut_short_is_refused_the_second_time_too() -> None:
     reader = PageReader()
     last = reader.read(b"a 1\n# EOF\n", openmetrics=True)
     assert list(reader.read(b"a 2\n# EOF\n", last, openmetrics=True).values) == [2.0]
-    for broken in (b"a 2\n", b"# EOF\na 2\n", b"a 2\n\n# EOF\n"):
+    for broken in (b"a 2\n", b"# EOF\na 2\n", b"a 2\n\n# EOF\n", b"\na 2\n# EOF\n"):
         with pytest.raises(ExpositionError):
             reader.read(broken, last, openmetrics=True)
+
+
+BROKEN_AGAIN = [
+    pytest.param(b"a  2\n# EOF\n", id="two spaces"),
+    pytest.param(b"a \t2\n# EOF\n", id="a tab"),
+    pytest.param(b"a 2 \n# EOF\n", id="a space at the end"),
+    pytest.param(b"a 2 1e17\n# EOF\n", id="more than 64 bits of time"),
+    pytest.param(b"a 2 1e308\n# EOF\n", id="a time without end in milliseconds"),
+]
+
+
+@pytest.mark.parametrize("page", BROKEN_AGAIN)
+def test_a_known_series_of_openmetrics_is_read_as_strictly_as_a_new_one(page: bytes) -> None:
+    reader = PageReader()
+    last = reader.read(b"a 1\n# EOF\n", openmetrics=True)
+    with pytest.raises(ExpositionError, match=r"^line 1"):
+        reader.read(page, last, openmetrics=True)
 
 
 def test_targets_of_the_same_shape_share_it_and_the_layout_outlives_reordering() -> None:
