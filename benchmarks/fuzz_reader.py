@@ -227,7 +227,9 @@ class Fuzz:
 
     def __init__(self, seed: int, ask: int) -> None:
         self._maker, self._ask = Maker(seed), ask
-        self._shared = PageReader()  # remembers what came before, as a scraper's does
+        self._shared = PageReader(
+            Labels.from_pairs
+        )  # remembers what came before, as a scraper's does
         self.finds = Finds()
 
     def run(self, pages: int) -> None:
@@ -253,7 +255,7 @@ class Fuzz:
     def _one(self, body: bytes, last: Reading | None, openmetrics: bool) -> Reading | None:
         ours, error, line = self._read(body, openmetrics)
         self.finds.counts["taken" if ours is not None else "refused"] += 1
-        reading = self._with(PageReader(), body, None, openmetrics, ours)
+        reading = self._with(PageReader(Labels.from_pairs), body, None, openmetrics, ours)
         if reading is not None:  # the very page again
             self._with(self._shared, body, reading, openmetrics, ours)
         reading = self._with(self._shared, body, last, openmetrics, ours)
@@ -353,14 +355,14 @@ def canonical(samples: Samples, openmetrics: bool) -> dict[tuple[Labels, int], b
     """Samples with what both may write differently written in one way.
 
     Bounds as numbers are; in the text format counters without _total, which prometheus_client adds;
-    times as it has them, which is in seconds as floating point.
+    times as it has them, which is in seconds as floating point; -0, which it reads as an int, as 0.
     """
     found: dict[tuple[Labels, int], bytes] = {}
     for (labels, time_ms), value in samples.items():
         pairs = sorted((name, _plain(name, text, openmetrics)) for name, text in labels)
-        is_nan = math.isnan(struct.unpack("<d", value)[0])
+        number = struct.unpack("<d", value)[0]
         place = Labels(pairs), round(time_ms / 1000 * 1000)
-        found.setdefault(place, b"NaN" if is_nan else value)
+        found.setdefault(place, b"NaN" if math.isnan(number) else struct.pack("<d", number + 0.0))
     return found
 
 

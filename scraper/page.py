@@ -119,11 +119,13 @@ class TargetPages:
         self._met.clear()
         if vanished:
             pages.append(_stale_page(self.target.labels, vanished, outcome.at_ms))
-        known = last is not None and last.comments is reading.comments
+        known = last is not None and (
+            last.shape is reading.shape or last.shape.metadata == reading.shape.metadata
+        )
         return Scrape(
             tuple(pages),
             _counted(reading) - settled.rejected.total,
-            metadata=None if known else reading.comments.metadata,
+            metadata=None if known else reading.shape.metadata,
             rejected=settled.rejected,
         )
 
@@ -162,9 +164,7 @@ class TargetPages:
         if self._last is not None:
             before = dict.fromkeys(_lines(self._last, untracked=True), self._last_at)
         again = [(line, value, at_ms if own is None else own) for line, value, own in reading.again]
-        settled = self._own_times.settle(
-            at_ms, lines, reading.values, own_times, again, before.get
-        )
+        settled = self._own_times.settle(at_ms, lines, reading.values, own_times, again, before.get)
         settled.rejected.duplicates += repeated - len(reading.again)
         return settled
 
