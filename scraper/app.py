@@ -13,7 +13,6 @@ from fleetpulse.values import ListenAddress
 from scraper.buffer import PageBuffer
 from scraper.config import ScraperConfig
 from scraper.discovery import Discovery
-from scraper.dnssd import DnsAsker, resolve
 from scraper.fetch import Fetcher
 from scraper.httpsd import HttpAsker
 from scraper.loop import ScrapeLoop
@@ -31,6 +30,9 @@ def askers(config: SdConfig) -> list[Asker]:
     """The questions that a discovery's configuration stands for."""
     if isinstance(config, HttpSdConfig):
         return [HttpAsker(config)]
+    # Not above: most do without the DNS library and its memory.
+    from scraper.dnssd import DnsAsker, resolve
+
     return [DnsAsker(config, name, resolve) for name in config.names]
 
 
