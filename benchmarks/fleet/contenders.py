@@ -130,7 +130,8 @@ class Cost:
             f"{name:11} {report['scrapes']:8,.0f} scrapes of {report['addresses']:6,.0f}  "
             f"late {report['late']:4.0f}  longest gap {report['longest']:6.2f} s  "
             f"CPU {self.cpu:6.2f} s/min ({self.cpu / base.cpu:5.2f})  "
-            f"RSS {self.memory:6.0f} MB ({self.memory / base.memory:5.2f})  peak {self.peak:6.0f} MB"
+            f"RSS {self.memory:6.0f} MB ({self.memory / base.memory:5.2f})  "
+            f"peak {self.peak:6.0f} MB"
         )
 
 

@@ -16,6 +16,7 @@ import sys
 import time
 from array import array
 from collections import defaultdict
+from itertools import pairwise
 from pathlib import Path
 
 _VARIANTS = 60
@@ -44,7 +45,7 @@ def listen() -> socket.socket:
     server = socket.socket()
     server.setsockopt(socket.SOL_SOCKET, _SO_BINDTODEVICE, b"lo\0")  # nothing from outside
     server.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)  # a page goes out in one piece
-    server.bind(("0.0.0.0", 0))  # noqa: S104 - the device is loopback alone
+    server.bind(("0.0.0.0", 0))
     server.listen(4096)
     server.setblocking(False)
     return server
@@ -121,7 +122,9 @@ class Fleet:
             connection.left = int(sizes[0].partition(b":")[2])
         elif head.startswith(b"GET /-/report"):
             body = json.dumps(self._report()).encode()
-            self._send(connection, b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+            self._send(
+                connection, b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+            )
         else:
             now = time.time()
             connection.asked.append(now)
@@ -157,11 +160,15 @@ class Fleet:
                 continue
             total += len(times)
             edges = [self._since, *times, now]
-            gaps = [after - before for before, after in zip(edges, edges[1:], strict=False)]
+            gaps = [after - before for before, after in pairwise(edges)]
             late += sum(gap > self._interval + 1 for gap in gaps)
             longest = max(longest, *gaps)
             del times[:]
-        report = {"seconds": now - self._since, "addresses": len(self._asked.keys() - {"127.0.0.1"}), "scrapes": total}
+        report = {
+            "seconds": now - self._since,
+            "addresses": len(self._asked.keys() - {"127.0.0.1"}),
+            "scrapes": total,
+        }
         self._since = now
         return {**report, "late": late, "longest": longest, "connections": len(self._connections)}
 
