@@ -114,6 +114,8 @@ class ApiConfig(Section):
     allowed_hosts: tuple[str, ...] = ()
     # Origins (https://dash.example) whose pages may read answers in a browser.
     cors_origins: tuple[str, ...] = ()
+    # The scrapers that are asked for their targets; none: the one of this file.
+    scrapers: tuple[Listen, ...] = ()
     query: QueryConfig = QueryConfig()
     push: PushConfig = PushConfig()
     servers: ServersConfig = ServersConfig()
