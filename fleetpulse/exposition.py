@@ -154,6 +154,11 @@ class PageReader:
         """How many series prefixes are remembered."""
         return sum(map(len, self._known.values()))
 
+    @property
+    def shapes(self) -> int:
+        """How many pages are known but for their values."""
+        return len(self._shapes)
+
     def read(
         self, body: bytes, last: Reading | None = None, *, openmetrics: bool = False
     ) -> Reading:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from fleetpulse.errors import ExpositionError
 from fleetpulse.exposition import BrokenPageError, PageReader, Reading
 from fleetpulse.model import STALE_NAN, Labels, Layout, Metadata, Page
+from scraper.guards import Guards, Quota
 from scraper.lines import Readers, report_lines
 from scraper.owntimes import OwnTimes, Rejected, Settled, Stamped
 from scraper.targets import Target
@@ -43,13 +44,15 @@ class Scrape:
     error: str = ""
     metadata: Mapping[str, Metadata] | None = None  # where it is another than last time
     rejected: Rejected = field(default_factory=Rejected)
+    refused: int = 0  # series that a guard did not let in
 
 
 class TargetPages:
     """One target's memory between scrapes. Not for use from several threads at once."""
 
-    def __init__(self, target: Target, readers: Readers) -> None:
+    def __init__(self, target: Target, readers: Readers, guards: Guards) -> None:
         self.target, self._readers = target, readers
+        self._quota = Quota(guards)
         self._reader: PageReader = readers.of(target)
         self._report = Layout(report_lines(target.job))
         self._reader_is_new = True  # it would make other lines of the last page
@@ -68,7 +71,9 @@ class TargetPages:
         """Takes new settings for the same target; its series go on."""
         self.target = target
         reader = self._readers.of(target)
-        self._reader_is_new = self._reader_is_new or reader is not self._reader
+        if reader is not self._reader:
+            self._reader_is_new = True
+            self._quota.start_over()
         self._reader, self._report = reader, Layout(report_lines(target.job))
 
     def take(self, outcome: Outcome) -> Scrape:
@@ -94,11 +99,12 @@ class TargetPages:
         report = array("d", [STALE_NAN]) * len(self._report)
         pages = self._end(at_ms, report)
         self._reported = False
+        self._quota.give_back()
         return pages
 
     def _succeeded(self, outcome: Outcome, reading: Reading) -> Scrape:
         last, alive = self._last, self._alive
-        settled = self._settle(outcome.at_ms, reading)
+        settled = self._guarded(self._settle(outcome.at_ms, reading), reading)
         absent = _absent(reading, settled)
         same = (
             last is not None
@@ -109,7 +115,7 @@ class TargetPages:
         vanished = (
             ()
             if same or last is None or not alive
-            else _vanished(last, reading, self._untracked(last))
+            else _vanished(last, reading, self._untracked(last), self._absent, absent)
         )
         pages = self._pages(outcome, reading, settled, added)
         # What is remembered of a page is its shape; its values would only take memory.
@@ -127,6 +133,7 @@ class TargetPages:
             _counted(reading) - settled.rejected.total,
             metadata=None if known else reading.shape.metadata,
             rejected=settled.rejected,
+            refused=len(self._quota.refused),
         )
 
     def _pages(
@@ -151,6 +158,13 @@ class TargetPages:
             lines = (line for place, line in enumerate(layout.lines) if place not in places)
             self._thinned = (key, Layout(tuple(lines)))
         return self._thinned[1]
+
+    def _guarded(self, settled: Settled, reading: Reading) -> Settled:
+        """Less what the guards refuse."""
+        lines = _kept_lines(reading)
+        self._quota.take(self.target.job.name, lines)
+        refused = self._quota.places(lines)
+        return settled.without(refused, lines) if refused else settled
 
     def _settle(self, at_ms: int, reading: Reading) -> Settled:
         """Which samples are taken. Where none has a time of its own, all but repeated ones."""
@@ -214,11 +228,18 @@ class TargetPages:
             return (Page(labels, self._report, at_ms, report),)
         if not self._untracked(last) and not self._reader_is_new:
             # The layout of a good page does for this one too: no new one is made, told and stored.
-            stale = array("d", [STALE_NAN]) * len(last.shape.picked)
-            return (Page(labels, last.shape.layout, at_ms, stale + report),)
-        lines = _lines(last, self._untracked(last))
+            layout = self._without(self._places(last), last.shape.layout)
+            stale = array("d", [STALE_NAN]) * (len(layout) - len(report))
+            return (Page(labels, layout, at_ms, stale + report),)
+        lines = [x for x in _lines(last, self._untracked(last)) if x not in self._absent]
         page = Page(labels, self._report, at_ms, report)
         return (page, _stale_page(labels, lines, at_ms)) if lines else (page,)
+
+    def _places(self, last: Reading) -> list[int]:
+        """Where the lines are that nothing is stored of."""
+        if not self._absent:
+            return []
+        return [place for place, line in enumerate(_kept_lines(last)) if line in self._absent]
 
     def _untracked(self, reading: Reading) -> bool:
         """Whether series with timestamps of their own are left to look-back."""
@@ -267,6 +288,14 @@ def _lines(reading: Reading, untracked: bool) -> tuple[Labels, ...]:
     return tuple(line for line, own_time in pairs if own_time is None)
 
 
-def _vanished(last: Reading, reading: Reading, untracked: bool) -> tuple[Labels, ...]:
-    here = set(_kept_lines(reading))
-    return tuple(line for line in _lines(last, untracked) if line not in here)
+def _vanished(
+    last: Reading,
+    reading: Reading,
+    untracked: bool,
+    absent_then: frozenset[Labels],
+    absent_now: frozenset[Labels],
+) -> tuple[Labels, ...]:
+    here = set(_kept_lines(reading)) - absent_now
+    return tuple(
+        line for line in _lines(last, untracked) if line not in here and line not in absent_then
+    )
