@@ -14,6 +14,7 @@ from fleetpulse.model import STALE_NAN, Labels, Layout, Metadata, Page
 from scraper.guards import Guards, Quota
 from scraper.lines import Readers, report_lines
 from scraper.owntimes import OwnTimes, Rejected, Settled, Stamped
+from scraper.steady import Steady
 from scraper.targets import Target
 
 _NOTHING: "array[float]" = array("d")
@@ -52,7 +53,7 @@ class TargetPages:
 
     def __init__(self, target: Target, readers: Readers, guards: Guards) -> None:
         self.target, self._readers = target, readers
-        self._quota = Quota(guards)
+        self._quota, self._steady = Quota(guards), Steady()
         self._reader: PageReader = readers.of(target)
         self._report = Layout(report_lines(target.job))
         self._reader_is_new = True  # it would make other lines of the last page
@@ -129,7 +130,7 @@ class TargetPages:
             last.shape is reading.shape or last.shape.metadata == reading.shape.metadata
         )
         return Scrape(
-            tuple(pages),
+            tuple(self._steady.divide(pages)),
             _counted(reading) - settled.rejected.total,
             metadata=None if known else reading.shape.metadata,
             rejected=settled.rejected,
@@ -230,7 +231,7 @@ class TargetPages:
             # The layout of a good page does for this one too: no new one is made, told and stored.
             layout = self._without(self._places(last), last.shape.layout)
             stale = array("d", [STALE_NAN]) * (len(layout) - len(report))
-            return (Page(labels, layout, at_ms, stale + report),)
+            return tuple(self._steady.divide([Page(labels, layout, at_ms, stale + report)]))
         lines = [x for x in _lines(last, self._untracked(last)) if x not in self._absent]
         page = Page(labels, self._report, at_ms, report)
         return (page, _stale_page(labels, lines, at_ms)) if lines else (page,)
