@@ -5,6 +5,8 @@ each line of a sample begins with the same text. All of that is checked, in C, a
 benchmarks/exposition_read.py measures it.
 """
 
+import json
+import re
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import compress
@@ -14,6 +16,7 @@ from fleetpulse.openmetrics import read_value
 
 # Signs that float() takes in or around a number and Prometheus does not.
 _ODD = (b"_", b"\v", b"\f")
+_MINUS_ZERO = re.compile(rb"(?<![eE])-0(?![0-9.eE])")
 
 
 class Frame:
@@ -92,7 +95,7 @@ class Shape:
         if len(lines) != len(frame.mask) or tuple(compress(lines, self._others)) != frame.said:
             return None
         raw = list(map(bytes.removeprefix, compress(lines, frame.mask), frame.heads))
-        joined = b" ".join(raw)
+        joined = b",".join(raw)
         # Else a line that is only a number could pass for one with its head taken off.
         if len(joined) + self._rest != len(body):
             return None
@@ -103,21 +106,40 @@ class Shape:
 
 
 def _floats(raw: Sequence[bytes], joined: bytes, openmetrics: bool) -> "array[float] | None":
-    """The values if each is a number as Prometheus reads it; float() takes a few more."""
-    try:
-        values = array("d", map(float, raw))
-    except ValueError:
+    """The values if each is a number as Prometheus reads it; joined has a comma between them."""
+    if openmetrics and (b" " in joined or b"\t" in joined):
         return None
-    if any(sign in joined for sign in _ODD):
+    values = _as_json(joined, len(raw)) or _one_by_one(raw, joined)
+    if values is None:
         return None
     if b"\r" in joined and any(b"\r" in text[:-1] for text in raw):
-        return None
-    if openmetrics and (b"\t" in joined or b"  " in b" ".join((b"", joined, b""))):
         return None
     total = sum(values)
     if total - total != 0 and not _all_proper(raw, values):
         return None
     return values
+
+
+def _as_json(joined: bytes, count: int) -> "array[float] | None":
+    """Nearly all numbers are JSON's too, whose parser takes half the time that float() does.
+
+    It knows fewer, and but for true, false and the sign of -0 takes them the same way.
+    """
+    if b"u" in joined or b"s" in joined or (b"-0" in joined and _MINUS_ZERO.search(joined)):
+        return None
+    try:
+        values = array("d", json.loads(f"[{joined.decode()}]"))
+    except (ValueError, TypeError, OverflowError, RecursionError):
+        return None
+    return values if len(values) == count else None
+
+
+def _one_by_one(raw: Sequence[bytes], joined: bytes) -> "array[float] | None":
+    try:
+        values = array("d", map(float, raw))
+    except ValueError:
+        return None
+    return None if any(sign in joined for sign in _ODD) else values
 
 
 def _all_proper(raw: Sequence[bytes], values: Iterable[float]) -> bool:
