@@ -88,9 +88,11 @@ def _lasting(name: str, override: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 def _run_scraper(options: argparse.Namespace) -> None:
+    from fleetpulse.heap import share_heap
     from fleetpulse_cli.housekeeping import Housekeeping
     from scraper.app import ScraperApp
 
+    share_heap()
     settings = _settings(options)
     data_dir = prepare_data_dir(options.data_dir)
     registry = new_registry()

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from pydantic import Field
 
-from fleetpulse.model import Labels
+from fleetpulse.model import Labels, Layout
 from fleetpulse.yamlconf import Section
 from scraper.metrics import GuardMetrics
 
@@ -85,17 +85,19 @@ class Quota:
 
     def __init__(self, guards: Guards) -> None:
         self._guards = guards
-        self._lines: tuple[Labels, ...] = ()  # of the last page, as they came
+        self._layout: Layout | None = None  # of the last page; its first lines are the series
+        self._count = 0
         self.refused: frozenset[Labels] = frozenset()
         self._held = 0
         self._first = True
 
-    def take(self, job: str, lines: tuple[Labels, ...]) -> bool:
-        """The series of a page; refused are then those not taken. Whether these are others now."""
-        if not self.refused and (lines is self._lines or lines == self._lines):
-            self._lines = lines
-            return False
-        known = set(self._lines) - self.refused
+    def take(self, job: str, layout: Layout, count: int) -> None:
+        """The first count lines of a page's layout; refused are then those not taken."""
+        if not self.refused and layout is self._layout and count == self._count:
+            return
+        lines = layout.lines[:count]
+        before = self._layout.lines[: self._count] if self._layout is not None else ()
+        known = set(before) - self.refused
         wanted = [line for line in lines if line not in known]
         held = len(lines) - len(wanted)
         # What is gone makes room before what is new asks for it.
@@ -103,9 +105,8 @@ class Quota:
         taken = self._guards.admit(job, held, len(wanted), first=self._first)
         self._held = held + taken
         self._guards.hold(held, self._held)
-        before, self.refused = self.refused, frozenset(wanted[taken:])
-        self._lines, self._first = lines, False
-        return before != self.refused
+        self.refused = frozenset(wanted[taken:])
+        self._layout, self._count, self._first = layout, count, False
 
     def places(self, lines: Sequence[Labels]) -> frozenset[int]:
         """Which of the lines are refused."""
@@ -120,4 +121,5 @@ class Quota:
     def give_back(self) -> None:
         """The target is gone."""
         self._guards.hold(self._held, 0)
-        self._lines, self.refused, self._held, self._first = (), frozenset(), 0, True
+        self._layout, self._count = None, 0
+        self.refused, self._held, self._first = frozenset(), 0, True

@@ -162,10 +162,12 @@ class TargetPages:
 
     def _guarded(self, settled: Settled, reading: Reading) -> Settled:
         """Less what the guards refuse."""
+        count = len(reading.shape.picked)
+        self._quota.take(self.target.job.name, reading.shape.layout, count)
+        if not self._quota.refused:
+            return settled
         lines = _kept_lines(reading)
-        self._quota.take(self.target.job.name, lines)
-        refused = self._quota.places(lines)
-        return settled.without(refused, lines) if refused else settled
+        return settled.without(self._quota.places(lines), lines)
 
     def _settle(self, at_ms: int, reading: Reading) -> Settled:
         """Which samples are taken. Where none has a time of its own, all but repeated ones."""
