@@ -83,6 +83,8 @@ class Guards:
 class Quota:
     """One target's share of the guards: which series it has, and which it is not let have."""
 
+    __slots__ = ("_count", "_first", "_guards", "_held", "_layout", "refused")
+
     def __init__(self, guards: Guards) -> None:
         self._guards = guards
         self._layout: Layout | None = None  # of the last page; its first lines are the series

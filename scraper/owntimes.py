@@ -68,6 +68,8 @@ class Settled:
 class OwnTimes:
     """A target's newest sample of each series that has come with its own timestamp."""
 
+    __slots__ = ("_newest",)
+
     def __init__(self) -> None:
         self._newest: dict[Labels, tuple[int, float]] = {}
 

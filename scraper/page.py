@@ -7,6 +7,7 @@ or goes away, gets a staleness marker, unless the page gave it timestamps of its
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 
 from fleetpulse.errors import ExpositionError
 from fleetpulse.exposition import BrokenPageError, PageReader, Reading
@@ -51,11 +52,16 @@ class Scrape:
 class TargetPages:
     """One target's memory between scrapes. Not for use from several threads at once."""
 
+    __slots__ = (
+        "_absent", "_alive", "_last", "_last_at", "_met", "_own_times", "_quota", "_reader",
+        "_reader_is_new", "_readers", "_report", "_reported", "_steady", "_thinned", "target",
+    )  # fmt: skip
+
     def __init__(self, target: Target, readers: Readers, guards: Guards) -> None:
         self.target, self._readers = target, readers
         self._quota, self._steady = Quota(guards), Steady()
         self._reader: PageReader = readers.of(target)
-        self._report = Layout(report_lines(target.job))
+        self._report = _report_layout(report_lines(target.job))
         self._reader_is_new = True  # it would make other lines of the last page
         self._last: Reading | None = None  # the last page that could be read
         self._last_at = 0
@@ -64,7 +70,7 @@ class TargetPages:
         self._absent: frozenset[Labels] = frozenset()
         self._thinned: tuple[tuple[Layout, tuple[int, ...]], Layout] | None = None
         # Lines of pages that failed since then: known, though nothing of them is stored.
-        self._met: set[Labels] = set()
+        self._met: frozenset[Labels] = frozenset()
         self._alive = False  # whether its series have had no staleness marker since
         self._reported = False
 
@@ -75,7 +81,7 @@ class TargetPages:
         if reader is not self._reader:
             self._reader_is_new = True
             self._quota.start_over()
-        self._reader, self._report = reader, Layout(report_lines(target.job))
+        self._reader, self._report = reader, _report_layout(report_lines(target.job))
 
     def take(self, outcome: Outcome) -> Scrape:
         """The pages of one scrape."""
@@ -123,7 +129,7 @@ class TargetPages:
         self._last, self._reader_is_new = replace(reading, values=_NOTHING, again=()), False
         self._last_at, self._absent = outcome.at_ms, absent
         self._alive = self._reported = True
-        self._met.clear()
+        self._met = frozenset()
         if vanished:
             pages.append(_stale_page(self.target.labels, vanished, outcome.at_ms))
         known = last is not None and (
@@ -220,7 +226,7 @@ class TargetPages:
     def _meet(self, lines: Sequence[Labels]) -> int:
         added = self._count_new(lines)
         if added:
-            self._met.update(lines)
+            self._met = self._met.union(lines)
         return added
 
     def _end(self, at_ms: int, report: "array[float]") -> tuple[Page, ...]:
@@ -249,6 +255,12 @@ class TargetPages:
         config = self.target.job.config
         honoured = reading.own_times is not None and config.honor_timestamps
         return honoured and not config.track_timestamps_staleness
+
+
+@cache
+def _report_layout(lines: tuple[Labels, ...]) -> Layout:
+    """One for all targets."""
+    return Layout(lines)
 
 
 def _stale_page(target: Labels, lines: Sequence[Labels], at_ms: int) -> Page:

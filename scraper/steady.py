@@ -24,6 +24,8 @@ Places = Sequence[int]
 class Steady:
     """Of one target and one thread. All that it takes comes out again, in one or two pages."""
 
+    __slots__ = ("_base", "_base_places", "_rest", "_rest_places", "_unrest", "_whole")
+
     def __init__(self) -> None:
         self._whole: Layout | None = None  # of the last page, as it came
         self._unrest = 0
