@@ -6,7 +6,7 @@ from collections.abc import Callable
 from flask import Flask
 from prometheus_client import CollectorRegistry
 
-from api import catalog, graph, metrics, observe, prometheus, push, servers
+from api import catalog, graph, metrics, observe, prometheus, push, servers, targets
 from api.auth import Gate
 from api.config import ApiConfig
 from api.inventory import Inventory
@@ -65,6 +65,7 @@ def create_app(
     )
     app.register_blueprint(push.blueprint(receiver), url_prefix=_API)
     app.register_blueprint(servers.blueprint(inventory, now), url_prefix=_API)
+    app.register_blueprint(targets.blueprint(config.scrapers), url_prefix=_API)
     return app
 
 

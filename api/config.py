@@ -2,7 +2,6 @@
 
 from typing import Annotated
 
-from limits import parse_many
 from pydantic import BeforeValidator, Field, field_validator
 
 from fleetpulse.values import ListenAddress, is_label_name
@@ -17,6 +16,9 @@ def _rate(value: object) -> str:
     if text in ("0", _UNLIMITED):
         return _UNLIMITED
     text = f"{text}/second" if text.isdigit() else text
+    # Not above: other roles check this section too, and do without the library.
+    from limits import parse_many
+
     try:
         parse_many(text)
     except ValueError as err:
@@ -112,6 +114,8 @@ class ApiConfig(Section):
     allowed_hosts: tuple[str, ...] = ()
     # Origins (https://dash.example) whose pages may read answers in a browser.
     cors_origins: tuple[str, ...] = ()
+    # The scrapers that are asked for their targets; none: the one of this file.
+    scrapers: tuple[Listen, ...] = ()
     query: QueryConfig = QueryConfig()
     push: PushConfig = PushConfig()
     servers: ServersConfig = ServersConfig()

@@ -52,7 +52,7 @@ class TextPages:
         values = reading.values[:]
         values.extend((1.0, received))
         page = Page(target, reading.shape.layout, at_ms, values)
-        return Pushed([page], reading.comments.metadata, len(reading.values))
+        return Pushed([page], reading.shape.metadata, len(reading.values))
 
     def _reader(self, taken: frozenset[str]) -> PageReader:
         if taken not in self._readers:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Annotated, Any, Literal, Self
@@ -13,12 +14,10 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag
 from fleetpulse.errors import QueryError
 from fleetpulse.matchers import Matcher
 from fleetpulse.promql.config import PromqlConfig
-from fleetpulse.promql.engine import Engine
 from fleetpulse.promql.result import QueryEngine
-from fleetpulse.promql.syntax import Selector, parse
 from fleetpulse.storage.base import SampleWriter, SeriesReader
 from fleetpulse.storage.embedded import DAMAGE_KINDS, EmbeddedStore, Keeping, Rule
-from fleetpulse.storage.influx import InfluxConfig, InfluxWriter
+from fleetpulse.storage.influxconfig import InfluxConfig
 from fleetpulse.storage.tee import Tee
 from fleetpulse.yamlconf import Duration, FilePath, Section, Size
 
@@ -27,6 +26,9 @@ def _selector(value: object) -> tuple[Matcher, ...]:
     """The matchers of a PromQL selector."""
     if not isinstance(value, str):
         raise ValueError("write a selector, as in '{__name__=~\"node_cpu.*\"}'")
+    # Not above: the scraper's process does without the parser where there is none to be read.
+    from fleetpulse.promql.syntax import Selector, parse
+
     try:
         found = parse(value)
     except QueryError as err:
@@ -120,12 +122,17 @@ class Storage:
 
     writer: SampleWriter
     reader: SeriesReader
-    engine: QueryEngine
+    make_engine: Callable[[], QueryEngine]  # a role that asks nothing does without it
     # Compaction, retention: for one process, the scraper's, to run now and then.
     jobs: Sequence[Job]
     # How long samples can be asked for, in seconds.
     keeps: float
     closing: Sequence[Callable[[], None]]
+
+    @property
+    def engine(self) -> QueryEngine:
+        """The one engine, made when it is first asked for."""
+        return self.make_engine()
 
     def close(self) -> None:
         with ExitStack() as stack:
@@ -167,6 +174,9 @@ def open_storage(
     local = _open_embedded(path or data_dir / "store.db", keeping, registry, limits)
     if isinstance(config, EmbeddedConfig):
         return local
+    # Not above: only here is its library worth its memory.
+    from fleetpulse.storage.influx import InfluxWriter
+
     try:
         # Each role queues for itself: a queue has one sender.
         remote = InfluxWriter(config, data_dir / "spool" / f"{role}.db", registry)
@@ -205,11 +215,14 @@ def _open_embedded(
 
     # Compaction is cheap when little is due; each expiry makes all processes read the index anew.
     jobs = (Job("compaction", 60, compact), Job("retention", 3600, expire))
-    engine = _engine(store, limits)
+    engine = cache(lambda: _engine(store, limits))
     return Storage(store, store, engine, jobs, keeping.longest, closing=(store.close,))
 
 
-def _engine(reader: SeriesReader, limits: EngineLimits) -> Engine:
+def _engine(reader: SeriesReader, limits: EngineLimits) -> QueryEngine:
+    # Not above: the scraper's process does without the parser and all functions.
+    from fleetpulse.promql.engine import Engine
+
     return Engine(
         reader,
         timeout=limits.timeout,

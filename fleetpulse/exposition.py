@@ -1,20 +1,20 @@
 """Metrics pages: whole, line by line, and fast for pages that come again every few seconds.
 
-A scraped page differs from its last one in the values alone. PageReader therefore splits each
-line at its last space and compares what is on the left with the last page's; only when that
-differs are lines parsed, and then only those never seen before. benchmarks/exposition_read.py
-measures it.
+A scraped page differs from its last one in the values alone. PageReader therefore compares all
+else with the last page (shapes.py); only when that differs are lines parsed, and then only those
+never seen before.
 """
 
 import weakref
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from operator import itemgetter
 
 from fleetpulse.errors import ExpositionError
+from fleetpulse.linereader import Known, LineReader
 from fleetpulse.model import Labels, Layout, Metadata
-from fleetpulse.openmetrics import OPENMETRICS, TEXT, LineReader, read_value
+from fleetpulse.openmetrics import OPENMETRICS, TEXT
+from fleetpulse.shapes import Frame, Shape
 
 __all__ = [
     "BrokenPageError",
@@ -53,7 +53,7 @@ def read_page(body: bytes, *, at_ms: int, openmetrics: bool = False) -> Expositi
     at_ms is the time of samples without one of their own, where others have one. Of two samples
     of the same series and time the first counts.
     """
-    reader = LineReader(OPENMETRICS if openmetrics else TEXT, _without_empty, {})
+    reader = LineReader(OPENMETRICS if openmetrics else TEXT, _without_empty, Known[Labels]().of)
     samples: dict[tuple[Labels, int | None], float] = {}
     for _, _, labels, value, time_ms in reader.read(_split(body)):
         samples.setdefault((labels, time_ms), value)
@@ -73,8 +73,8 @@ def iter_samples(
 
     Lines may keep their line ends. ExpositionError comes when its line is reached.
     """
-    known: dict[bytes, Labels] = {}
-    reader = LineReader(OPENMETRICS if openmetrics else TEXT, _without_empty, known)
+    known: Known[Labels] = Known()
+    reader = LineReader(OPENMETRICS if openmetrics else TEXT, _without_empty, known.of)
     for number, _, labels, value, time_ms in reader.read(line.rstrip(b"\n") for line in lines):
         yield number, labels, value, time_ms
         if len(known) > _MAX_KNOWN:
@@ -98,60 +98,21 @@ def _filled(times: Sequence[int | None], at_ms: int) -> "array[int] | None":
     return array("q", [at_ms if time_ms is None else time_ms for time_ms in times])
 
 
-class Shape:
-    """What pages that differ only in their values have in common; shared between targets.
-
-    prefixes: the text before each value, in the page's order. layout: the lines that are kept,
-    then the reader's extra lines. picked: which samples of the page the kept lines are. repeated:
-    which samples are of a line that the page has had already, or of an extra line.
-    """
-
-    __slots__ = ("__weakref__", "layout", "pick", "picked", "prefixes", "repeated")
-
-    def __init__(
-        self,
-        prefixes: tuple[bytes, ...],
-        layout: Layout,
-        picked: list[int],
-        repeated: list[int],
-    ) -> None:
-        self.prefixes, self.layout, self.picked = prefixes, layout, picked
-        self.repeated = repeated
-        self.pick = _picker(picked, len(prefixes))
-
-
-def _picker(picked: list[int], total: int) -> "Callable[[Sequence[float]], Iterable[float]]":
-    if picked == list(range(total)):
-        return lambda values: values
-    if len(picked) < 2:  # an itemgetter of one item gives that item, not a tuple
-        return lambda values: [values[i] for i in picked]
-    return itemgetter(*picked)
-
-
-class Comments:
-    """The comment lines of a page, and what they say; shared between targets."""
-
-    __slots__ = ("__weakref__", "lines", "metadata")
-
-    def __init__(self, lines: tuple[bytes, ...], metadata: Mapping[str, Metadata]) -> None:
-        self.lines, self.metadata = lines, metadata
-
-
 @dataclass(frozen=True, slots=True)
 class Reading:
     """One page of one target, to be handed to read() with the target's next page.
 
     values: 'd', one a kept line, without the extra lines. own_times: per kept line its own
     timestamp in ms or None; None where no line has one. scraped: samples before any was dropped.
-    again: line, value and own timestamp of each further sample of a kept line that has one.
+    again: line, value and own timestamp of each further sample of a kept line that may be of
+    another time than the line's first: either has a timestamp of its own.
     """
 
     shape: Shape
-    comments: Comments
     values: "array[float]"
     own_times: Sequence[int | None] | None
     scraped: int
-    again: Sequence[tuple[Labels, float, int]] = ()
+    again: Sequence[tuple[Labels, float, int | None]] = ()
 
 
 class BrokenPageError(ExpositionError):
@@ -180,18 +141,23 @@ class PageReader:
     ) -> None:
         self._keep, self._extra = keep, extra
         self._refused = False  # whether keep raised at the last line it was asked about
-        self._known: dict[bytes, Labels | None] = {}
-        self._prefixes: dict[bytes, bytes] = {}
+        self._known: dict[bool, Known[Labels | None]] = {False: Known(), True: Known()}
+        self._texts: dict[bytes, bytes] = {}  # lines and beginnings of lines, each kept once
         self._sweep_at = _SWEEP_AT
         self._layouts: weakref.WeakValueDictionary[tuple[Labels, ...], Layout] = (
             weakref.WeakValueDictionary()
         )
-        self._shapes: weakref.WeakValueDictionary[tuple[bytes, ...], Shape] = (
-            weakref.WeakValueDictionary()
-        )
-        self._comments: weakref.WeakValueDictionary[tuple[bytes, ...], Comments] = (
-            weakref.WeakValueDictionary()
-        )
+        self._shapes: weakref.WeakValueDictionary[Frame, Shape] = weakref.WeakValueDictionary()
+
+    @property
+    def known(self) -> int:
+        """How many series prefixes are remembered."""
+        return sum(map(len, self._known.values()))
+
+    @property
+    def shapes(self) -> int:
+        """How many pages are known but for their values."""
+        return len(self._shapes)
 
     def read(
         self, body: bytes, last: Reading | None = None, *, openmetrics: bool = False
@@ -201,53 +167,33 @@ class PageReader:
 
     def _read_alike(self, body: bytes, last: Reading | None, openmetrics: bool) -> Reading | None:
         """The page if it has a known shape, most likely the last one's, and nothing unusual."""
-        prefixes: list[bytes] = []
-        raw: list[bytes] = []
-        comments: list[bytes] = []
-        for line in body.split(b"\n"):
-            if line and line[0] != 35:  # '#'
-                prefix, _, value = line.rpartition(b" ")
-                prefixes.append(prefix)
-                raw.append(value)
-            elif line:
-                comments.append(line)
-        if openmetrics and (not body.endswith((b"# EOF\n", b"# EOF")) or b"\n\n" in body):
+        if openmetrics and not _is_closed(body):
             return None
-        shape = self._known_shape(tuple(prefixes), last)
-        noted = self._known_comments(tuple(comments), last)
-        values = _floats(raw)
-        if shape is None or noted is None or values is None:
+        if last is not None:
+            values = last.shape.values(body, openmetrics=openmetrics)
+            if values is not None:
+                return Reading(last.shape, values, None, len(last.shape.frame.heads))
+        shape = self._shapes.get(Frame.guess(body))
+        values = None if shape is None else shape.values(body, openmetrics=openmetrics)
+        if shape is None or values is None:
             return None
-        return Reading(shape, noted, array("d", shape.pick(values)), None, len(values))
-
-    def _known_shape(self, prefixes: tuple[bytes, ...], last: Reading | None) -> Shape | None:
-        # Comparing with the last page's costs less than hashing all that the page holds.
-        if last is not None and last.shape.prefixes == prefixes:
-            return last.shape
-        return self._shapes.get(prefixes)
-
-    def _known_comments(self, lines: tuple[bytes, ...], last: Reading | None) -> Comments | None:
-        if last is not None and last.comments.lines == lines:
-            return last.comments
-        return self._comments.get(lines)
+        return Reading(shape, values, None, len(shape.frame.heads))
 
     def _read_anew(self, body: bytes, openmetrics: bool) -> Reading:
         """Line by line, with memory for prefixes; finds or makes the shape."""
         self._sweep()
-        reader = LineReader(OPENMETRICS if openmetrics else TEXT, self._ask, self._known)
-        lines = _split(body)
-        samples = self._all(reader.read(lines))
-        prefixes = tuple(sample[1] for sample in samples)
-        shape = self._shapes.get(prefixes)
-        if shape is None:
-            shape = self._new_shape(prefixes, [sample[2] for sample in samples])
-        comments = tuple(line for line in lines if line[:1] == b"#")
-        noted = self._comments.get(comments) or Comments(comments, reader.comments.metadata)
-        self._comments[comments] = noted
+        known = self._known[openmetrics]
+        reader = LineReader(OPENMETRICS if openmetrics else TEXT, self._ask, known.of)
+        lines = body.split(b"\n")
+        samples = self._all(reader.read(_split(body)))
+        frame = _frame(lines, samples)
+        shape = self._shapes.get(frame)
+        if shape is None or shape.openmetrics != openmetrics:
+            kept = [sample[2] for sample in samples]
+            shape = self._new_shape(frame, kept, reader.comments.metadata, openmetrics)
         times = [samples[i][4] for i in shape.picked]
         return Reading(
             shape,
-            noted,
             array("d", [samples[i][3] for i in shape.picked]),
             None if all(time_ms is None for time_ms in times) else times,
             len(samples),
@@ -272,14 +218,23 @@ class PageReader:
 
     def _again(
         self, samples: Sequence[_Sample], shape: Shape
-    ) -> Sequence[tuple[Labels, float, int]]:
+    ) -> Sequence[tuple[Labels, float, int | None]]:
+        stamped = {samples[i][2] for i in shape.picked if samples[i][4] is not None}
         return [
             (line, value, time_ms)
             for _, _, line, value, time_ms in (samples[place] for place in shape.repeated)
-            if line is not None and time_ms is not None and line not in self._extra
+            if line is not None
+            and (time_ms is not None or line in stamped)
+            and line not in self._extra
         ]
 
-    def _new_shape(self, prefixes: tuple[bytes, ...], lines: list[Labels | None]) -> Shape:
+    def _new_shape(
+        self,
+        frame: Frame,
+        lines: list[Labels | None],
+        metadata: Mapping[str, Metadata],
+        openmetrics: bool,
+    ) -> Shape:
         places: dict[Labels, int] = {}
         taken = set(self._extra)
         repeated = []
@@ -294,41 +249,38 @@ class PageReader:
         ordered = (*places, *self._extra)
         layout = self._layouts.get(ordered) or Layout(ordered)
         self._layouts[ordered] = layout
-        # Of equal prefixes only one object lives on, whatever page it came with.
-        shared = tuple(self._prefixes.setdefault(prefix, prefix) for prefix in prefixes)
-        shape = Shape(shared, layout, list(places.values()), repeated)
-        self._shapes[shared] = shape
+        # Of equal texts only one object lives on, whatever page it came with.
+        once = self._texts.setdefault
+        frame = Frame(
+            (once(text, text) for text in frame.heads),
+            (once(text, text) for text in frame.said),
+            frame.mask,
+        )
+        shape = Shape(frame, layout, list(places.values()), repeated, metadata, openmetrics)
+        self._shapes[frame] = shape
         return shape
 
     def _sweep(self) -> None:
-        """Forgets prefixes that no living shape has, once they may be as many as the others."""
-        if len(self._known) < self._sweep_at:
+        """Forgets what no living shape has, once that may be as much as what they have."""
+        if max(self.known, len(self._texts)) < self._sweep_at:
             return
-        living = {prefix for shape in self._shapes.values() for prefix in shape.prefixes}
-        self._known = {k: line for k, line in self._known.items() if k in living}
-        self._prefixes = {prefix: prefix for prefix in living}
-        self._sweep_at = max(_SWEEP_AT, 2 * len(self._known))
+        frames = [shape.frame for shape in self._shapes.values()]
+        living = {text for frame in frames for text in (*frame.heads, *frame.said)}
+        self._texts = {text: text for text in living}
+        for known in self._known.values():
+            known.keep(lambda prefix: prefix + b" " in living)
+        self._sweep_at = max(_SWEEP_AT, 2 * len(living))
 
 
-def _floats(raw: Sequence[bytes]) -> list[float] | None:
-    """The values if each is a number as Go reads it; float() takes a few more."""
-    try:
-        values = [float(text) for text in raw]
-    except ValueError:
-        return None
-    if b"_" in b" ".join(raw):
-        return None
-    total = sum(values)
-    if total - total != 0 and not _all_proper(raw, values):
-        return None
-    return values
+def _frame(lines: Sequence[bytes], samples: Sequence[_Sample]) -> Frame:
+    mask = bytearray(len(lines))
+    for number, *_ in samples:
+        mask[number - 1] = 1
+    said = [line for line, is_sample in zip(lines, mask, strict=True) if not is_sample]
+    return Frame([sample[1] + b" " for sample in samples], said, bytes(mask))
 
 
-def _all_proper(raw: Sequence[bytes], values: Sequence[float]) -> bool:
-    try:
-        for text, value in zip(raw, values, strict=True):
-            if value - value != 0:  # NaN and infinities
-                read_value(text.strip())
-    except ValueError:
-        return False
-    return True
+def _is_closed(body: bytes) -> bool:
+    """Whether an OpenMetrics page ends as it should and has no empty line."""
+    ended = body.endswith((b"# EOF\n", b"# EOF"))
+    return ended and b"\n\n" not in body and not body.startswith(b"\n")

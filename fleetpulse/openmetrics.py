@@ -7,11 +7,10 @@ timestamps are rounded, not cut, to milliseconds.
 
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Generic, TypeVar, get_args
+from typing import get_args
 
-from fleetpulse.errors import ExpositionError
 from fleetpulse.model import METRIC_NAME, Labels, Metadata, MetricType
 
 _NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
@@ -25,7 +24,7 @@ _EXCERPT = 100  # characters of a broken line that its error shows
 _LAST_MS = 2**63 - 1
 _TYPES = {name: name for name in get_args(MetricType)}
 # The label whose value is a number written in many ways, by the type that has it.
-_NUMERIC_LABEL = {"histogram": "le", "summary": "quantile"}
+NUMERIC_LABEL = {"histogram": "le", "summary": "quantile"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +33,7 @@ class Dialect:
 
     name: str
     gap: "re.Pattern[str]"  # white space that may stand between the parts of a line
+    spaces: bytes  # the same, as characters
     label: "re.Pattern[str]"
     label_value: "re.Pattern[str]"
     comma: "re.Pattern[str]"
@@ -46,19 +46,26 @@ class Dialect:
 def _milliseconds(raw: bytes) -> int:
     if not raw.isdigit():
         raise ValueError("a timestamp is a whole number of milliseconds")
-    return int(raw)
+    return _fitting(int(raw))
 
 
 def _seconds(raw: bytes) -> int:
-    seconds = read_value(raw)
-    if not math.isfinite(seconds):
+    milliseconds = read_value(raw) * 1000
+    if not math.isfinite(milliseconds):
         raise ValueError("a timestamp is a number of seconds")
-    return round(seconds * 1000)
+    return _fitting(round(milliseconds))
+
+
+def _fitting(time_ms: int) -> int:
+    if abs(time_ms) > _LAST_MS:
+        raise ValueError("a timestamp fits in 64 bits")
+    return time_ms
 
 
 TEXT = Dialect(
     name="text format",
     gap=re.compile(r"[ \t]*"),
+    spaces=b" \t",
     label=re.compile(rf"[ \t]*{_LABEL}[ \t]*"),
     label_value=re.compile(_LABEL_VALUE.replace("=", r"=[ \t]*") + r"[ \t]*"),
     comma=re.compile(r",?[ \t]*"),  # as in Prometheus, it may be missing
@@ -70,6 +77,7 @@ TEXT = Dialect(
 OPENMETRICS = Dialect(
     name="OpenMetrics",
     gap=re.compile(""),
+    spaces=b"",
     label=re.compile(_LABEL),
     label_value=re.compile(_LABEL_VALUE),
     comma=re.compile(r",|(?=\})"),
@@ -153,10 +161,7 @@ def _time(raw: str | None, dialect: Dialect, text: str) -> int | None:
     if raw is None:
         return None
     try:
-        time_ms = dialect.read_time(raw.encode())
-        if abs(time_ms) > _LAST_MS:
-            raise ValueError("a timestamp fits in 64 bits")
-        return time_ms
+        return dialect.read_time(raw.encode())
     except ValueError:
         raise ValueError(f"{_excerpt(raw)} is no timestamp, in {_excerpt(text)}") from None
 
@@ -207,7 +212,7 @@ def _label_set(pairs: list[tuple[str, str]], text: str, type_of: str) -> Labels:
         raise ValueError(f"a label is there twice, in {_excerpt(text)}")
     if "" in names or not pairs[0][1]:
         raise ValueError(f"an empty name, in {_excerpt(text)}")
-    numeric = _NUMERIC_LABEL.get(type_of)
+    numeric = NUMERIC_LABEL.get(type_of)
     if numeric in names:
         pairs = [(name, number_text(value) if name == numeric else value) for name, value in pairs]
     return Labels(sorted(pairs))
@@ -306,74 +311,3 @@ class MetadataReader:
         if not name or rest[end : end + 1] not in ("", " ", "\t"):
             raise ValueError(f"expected a metric name in {_excerpt(line)}")
         return name, rest[end:].lstrip(" \t")
-
-
-Kept = TypeVar("Kept")
-
-
-class LineReader(Generic[Kept]):
-    """Reads a page's lines in order and remembers every series prefix that it has parsed.
-
-    keep turns the labels of a line never seen before into what read() gives back for it; known
-    holds the results by prefix and may be shared by many readers. ValueErrors of keep become
-    ExpositionErrors of their line.
-    """
-
-    def __init__(
-        self, dialect: Dialect, keep: Callable[[Labels], Kept], known: dict[bytes, Kept]
-    ) -> None:
-        self._dialect, self._keep, self._known = dialect, keep, known
-        self.comments = MetadataReader(dialect)
-
-    def read(self, lines: Iterable[bytes]) -> Iterator[tuple[int, bytes, Kept, float, int | None]]:
-        """Line number, prefix, what keep made of the labels, value and time of each sample."""
-        number = 0
-        for number, line in enumerate(lines, 1):
-            try:
-                if self._is_sample(line):
-                    yield (number, *self._sample(line))
-            except ValueError as err:
-                raise ExpositionError(number, str(err)) from None
-        if self._dialect.exemplars and not self.comments.ended:
-            raise ExpositionError(number, "the page does not end with # EOF: it was cut short")
-
-    def _is_sample(self, line: bytes) -> bool:
-        if self.comments.ended:
-            raise ValueError("more lines after # EOF")
-        if line[:1] == b"#" or line.lstrip()[:1] == b"#":
-            self.comments.read(line)
-            return False
-        if not line.strip():
-            if self._dialect.exemplars:
-                raise ValueError("an empty line, which OpenMetrics does not allow")
-            return False
-        return True
-
-    def _sample(self, line: bytes) -> tuple[bytes, Kept, float, int | None]:
-        found = self._split_known(line)
-        if found is None:
-            sample = read_sample(line, self._dialect, self.comments.type)
-            prefix, value, time_ms = sample.prefix, sample.value, sample.time_ms
-            if prefix not in self._known:
-                self._known[prefix] = self._keep(sample.labels)
-        else:
-            prefix, value, time_ms = found
-        return prefix, self._known[prefix], value, time_ms
-
-    def _split_known(self, line: bytes) -> tuple[bytes, float, int | None] | None:
-        """Prefix, value and time of a line whose prefix is known; None: read_sample must look.
-
-        A known prefix was the whole of a series up to its value, so what follows one is a value
-        and perhaps a timestamp, whatever the label values hold.
-        """
-        known = self._known
-        before, _, last = line.rstrip().rpartition(b" ")
-        try:
-            if (prefix := before.rstrip()) in known:
-                return prefix, read_value(last), None
-            before, _, value = before.rpartition(b" ")
-            if (prefix := before.rstrip()) in known:
-                return prefix, read_value(value), self._dialect.read_time(last)
-        except ValueError:
-            pass  # read_sample finds the same and says it better
-        return None

@@ -107,6 +107,23 @@ def _run_query(options: argparse.Namespace) -> int:
     return FINE
 
 
+def _run_targets(options: argparse.Namespace) -> int:
+    from fleetpulse.yamldoc import read_secret
+    from fleetpulse_cli.query import QueryRefusedError
+    from fleetpulse_cli.sections import read_root
+    from fleetpulse_cli.settings import find_file
+    from fleetpulse_cli.targets import ask_targets, show
+
+    url = options.url or read_root(find_file(options.config), ["api"]).api.listen.url
+    try:
+        body = ask_targets(url.rstrip("/"), read_secret(None, options.key_file), options.job)
+    except QueryRefusedError as err:
+        print(f"fleetpulse targets: {err}", file=sys.stderr)
+        return FINDINGS
+    show(body, options.style, options.state)
+    return FINE
+
+
 def _ago(text: str | None) -> str | None:
     """`2h` → the Unix time two hours ago; anything else is left to the API."""
     if text is None or text.replace(".", "", 1).isdigit():
@@ -165,6 +182,7 @@ _RUN: Mapping[str, Callable[[argparse.Namespace], int]] = {
     **dict.fromkeys(("scraper", "api", "rules", "bridge"), _run_role),
     "check": _run_check,
     "query": _run_query,
+    "targets": _run_targets,
     "import": _run_import,
     "export": _run_store,
     "store": _run_store,

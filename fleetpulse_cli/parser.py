@@ -83,6 +83,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_roles(commands)
     _add_check(commands)
     _add_query(commands)
+    _add_targets(commands)
     add_import(commands, _command)
     add_export(commands, _command)
     add_store(commands, _command)
@@ -220,6 +221,22 @@ def _add_query(commands: Any) -> None:
     parser.add_argument(
         "--format", choices=("table", "json", "csv", "plot"), default="table", dest="style"
     )
+    parser.add_argument("--url", help="the API (default: where api.listen says)")
+    parser.add_argument("--key-file", type=Path, metavar="F", help="file with a read key")
+
+
+def _add_targets(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "targets",
+        "show the targets and how they are",
+        "Shows what the API knows of the scraper's targets: state, last scrape and how long it\n"
+        "took, next turn, last error.",
+        data_dir=False,
+    )
+    parser.add_argument("--state", choices=("up", "down", "unknown"), help="only these")
+    parser.add_argument("--job", metavar="JOB", help="only those of this job")
+    parser.add_argument("--format", choices=("table", "json"), default="table", dest="style")
     parser.add_argument("--url", help="the API (default: where api.listen says)")
     parser.add_argument("--key-file", type=Path, metavar="F", help="file with a read key")
 

@@ -144,7 +144,7 @@ def _table(data: Mapping[str, Any], out: TextIO) -> None:
         return
     if len(rows) == 1 and not rows[0][0] and len(rows[0][1]) == 1:
         out.write(
-            f"{_printable(rows[0][1][0][1])}\n"
+            f"{printable(rows[0][1][0][1])}\n"
         )  # a bare number is best left bare, for scripts
         return
     # Labels as columns, the metric name first, as a person would lay them out.
@@ -153,18 +153,18 @@ def _table(data: Mapping[str, Any], out: TextIO) -> None:
     for name in [*("metric" if name == METRIC_NAME else name for name in names), "time", "value"]:
         table.add_column(name, justify="right" if name == "value" else "left", overflow="fold")
     for labels, points in rows:
-        shown = [_printable(labels.get(name, "")) for name in names]
+        shown = [printable(labels.get(name, "")) for name in names]
         for at, value in points:
-            table.add_row(*shown, _clock(at), _printable(value))
-    Console(file=out, highlight=False, markup=False, width=_width(out)).print(table)
+            table.add_row(*shown, _clock(at), printable(value))
+    Console(file=out, highlight=False, markup=False, width=width(out)).print(table)
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """On one line, and nothing in it that steers a terminal: labels are what targets write."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def _width(out: TextIO) -> int | None:
+def width(out: TextIO) -> int | None:
     # Into a pipe nothing is folded: lines are for grep there.
     return None if out.isatty() else 1_000
 
@@ -187,7 +187,7 @@ def _plot(result: Sequence[Mapping[str, Any]], out: TextIO) -> None:
             continue
         low, high = min(finite), max(finite)
         line = "".join(_bar(value, low, high) for value in _thin(values))
-        out.write(f"{_printable(str(Labels.of(row['metric'])))}\n  {line}  {low:g} … {high:g}\n")
+        out.write(f"{printable(str(Labels.of(row['metric'])))}\n  {line}  {low:g} … {high:g}\n")
 
 
 def _thin(values: Sequence[float]) -> list[float]:

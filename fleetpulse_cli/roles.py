@@ -88,9 +88,11 @@ def _lasting(name: str, override: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 def _run_scraper(options: argparse.Namespace) -> None:
+    from fleetpulse.heap import share_heap
     from fleetpulse_cli.housekeeping import Housekeeping
     from scraper.app import ScraperApp
 
+    share_heap()
     settings = _settings(options)
     data_dir = prepare_data_dir(options.data_dir)
     registry = new_registry()
@@ -162,7 +164,9 @@ def _run_api(options: argparse.Namespace) -> None:
         # What is pushed for a time that is not kept any more would be stored for nothing.
         max_age = min(config.push.max_age, storage.keeps)
         push = config.push.model_copy(update={"max_age": max_age})
-        config = config.model_copy(update={"push": push})
+        # With nothing said, the scraper of the same file is the one to ask.
+        scrapers = config.scrapers or (settings.current.scraper.listen,)
+        config = config.model_copy(update={"push": push, "scrapers": scrapers})
         return create_app(config, storage.engine, storage.reader, storage.writer, keys, registry)
 
     _serve(settings, create, config.listen, config.threads, apply=check)

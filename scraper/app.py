@@ -12,13 +12,20 @@ from fleetpulse.telemetry import TelemetryServer, health_routes
 from fleetpulse.values import ListenAddress
 from scraper.buffer import PageBuffer
 from scraper.config import ScraperConfig
+from scraper.descriptors import connections, raise_limit
 from scraper.discovery import Discovery
-from scraper.dnssd import DnsAsker, resolve
 from scraper.fetch import Fetcher
+from scraper.guards import Guards
 from scraper.httpsd import HttpAsker
 from scraper.loop import ScrapeLoop
 from scraper.maker import PageMaker
-from scraper.metrics import BufferMetrics, DiscoveryMetrics, ScrapeMetrics
+from scraper.metrics import (
+    BufferMetrics,
+    DiscoveryMetrics,
+    GuardMetrics,
+    MakerMetrics,
+    ScrapeMetrics,
+)
 from scraper.sdconfig import HttpSdConfig
 from scraper.sources import Asker, SdConfig, Sources
 from scraper.status import targets_wsgi
@@ -31,6 +38,9 @@ def askers(config: SdConfig) -> list[Asker]:
     """The questions that a discovery's configuration stands for."""
     if isinstance(config, HttpSdConfig):
         return [HttpAsker(config)]
+    # Not above: most do without the DNS library and its memory.
+    from scraper.dnssd import DnsAsker, resolve
+
     return [DnsAsker(config, name, resolve) for name in config.names]
 
 
@@ -60,16 +70,21 @@ class ScraperApp:
         self._discovery = Discovery(config, Sources(askers, self._discovery_metrics))
         self._found = TargetSet()
         self._discovered = False
+        self._open_files = 0
         metrics = ScrapeMetrics(registry)
         self._buffer = PageBuffer(writer, BufferMetrics(registry), flush_interval=flush_interval)
-        self._maker = PageMaker(self._buffer, metrics)
+        self._guards = Guards(config.guards, GuardMetrics(registry))
+        self._maker = PageMaker(self._buffer, metrics, self._guards)
+        self._maker.show(MakerMetrics(registry))
         self._loop = ScrapeLoop(Fetcher(), self._maker, metrics, tick=tick)
         self._looks = Periodic(
             "target discovery", self._look, look_every, first_delay=look_every,
             on_error=metrics.errors.inc,
         )  # fmt: skip
         routes = health_routes(registry, self.ready)
-        routes["/api/v1/targets"] = targets_wsgi(lambda: self._loop.scraped, lambda: self._found)
+        routes["/api/v1/targets"] = targets_wsgi(
+            lambda: self._loop.scraped, lambda: self._found, tick
+        )
         self._server = TelemetryServer("scraper telemetry", config.listen, routes)
 
     @property
@@ -78,6 +93,7 @@ class ScraperApp:
 
     def start(self) -> None:
         """StartError where the address is taken."""
+        self._open_files = raise_limit()
         self._server.start()
         self._buffer.start()
         self._maker.start()
@@ -108,6 +124,7 @@ class ScraperApp:
             log.warning("scraper.listen has changed; it takes effect at the next start")
         with self._lock:
             self._config = config
+            self._guards.configure(config.guards)
             self._discovery.configure(config)
         self._look()
 
@@ -119,7 +136,9 @@ class ScraperApp:
             if found is None:
                 return
             self._found, self._discovered = found, True
-            self._loop.set_targets(found.active)
+            kept = connections(len(found.active), self._open_files)
+            self._loop.set_targets(found.active, kept)
         self._discovery_metrics.dropped.set(sum(found.dropped_counts.values()))
+        self._discovery_metrics.elsewhere.set(found.elsewhere)
         self._discovery_metrics.faults.set(len(found.faults))
         log.info("%d targets are scraped, %d dropped", len(found.active), len(found.dropped))

@@ -120,7 +120,7 @@ class PageBuffer:
                 batch.append(page)
                 size += len(page.values)
             self._samples -= size
-            self._metrics.waiting.set(self._samples)
+            self._note_waiting()
         return batch
 
     def _write(self, batch: Sequence[Page]) -> bool:
@@ -168,10 +168,14 @@ class PageBuffer:
         while self._samples > self._max_samples and len(self._pages) > 1:
             self._samples -= len(self._pages.popleft().values)
             dropped += 1
-        self._metrics.waiting.set(self._samples)
+        self._note_waiting()
         if dropped:
             self._dropped += dropped
             self._metrics.dropped.inc(dropped)
+
+    def _note_waiting(self) -> None:
+        self._metrics.waiting.set(self._samples)
+        self._metrics.waiting_pages.set(len(self._pages))
 
     def _flush_metadata(self) -> None:
         with self._lock:

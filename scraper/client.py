@@ -99,6 +99,8 @@ class Client:
         easy.setopt(pycurl.NOSIGNAL, 1)
         # Else giving up on a name server that does not answer would wait for it, and all with it.
         easy.setopt(_QUICK_EXIT, 1)
+        # libcurl goes through all of its cache at each request, and connections are kept anyway.
+        easy.setopt(pycurl.DNS_CACHE_TIMEOUT, 0)
         easy.setopt(pycurl.BUFFERSIZE, _BUFFER)
         easy.setopt(pycurl.PROXY, "")  # libcurl is not to look into the environment itself
         easy.setopt(pycurl.NOPROXY, "" if self._proxied else "*")

@@ -7,9 +7,11 @@ from pydantic import ValidationInfo, field_validator, model_validator
 from fleetpulse.values import ListenAddress
 from fleetpulse.yamlconf import FilePath, Listen, Size
 from scraper.configfiles import read_config_files
+from scraper.guards import GuardsConfig
 from scraper.job import Defaults, ScrapeJob, check_jobs, check_timeout
 from scraper.notyet import SectionNotYet
 from scraper.sdconfig import Positive, TargetGroup
+from scraper.shardconfig import ShardConfig
 
 _THIS_HOST = ScrapeJob(job_name="node", static_configs=(TargetGroup(targets=("127.0.0.1:9100",)),))
 
@@ -21,6 +23,10 @@ class ScraperConfig(Defaults, SectionNotYet):
     scrape_timeout: Positive = 8.0
     # The largest page, unpacked, that is read to its end; a job may set its own.
     body_size_limit: Size = 50 << 20
+    # Which of the targets are this scraper's, where several share them.
+    shard: ShardConfig = ShardConfig()
+    # What no target may add to the store.
+    guards: GuardsConfig = GuardsConfig()
     # Files of more scrape_configs, by path or pattern, read with this one.
     scrape_config_files: tuple[FilePath, ...] = ()
     # With nothing configured, this host's exporter.

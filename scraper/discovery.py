@@ -2,10 +2,12 @@
 
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from scraper.config import ScraperConfig
 from scraper.sdconfig import TargetGroup
+from scraper.shard import own_targets
 from scraper.sources import SdConfig, Sources
 from scraper.targetfiles import TargetFiles
 from scraper.targets import Job, TargetSet, build_targets
@@ -21,6 +23,7 @@ class Discovery:
         self.configure(config)
 
     def configure(self, config: ScraperConfig) -> None:
+        self._shard = config.shard
         self._jobs = [Job.of(job, config) for job in config.scrape_configs]
         self._sources.configure([config for job in self._jobs for config in _asked(job)])
         self._anew = True
@@ -45,7 +48,8 @@ class Discovery:
         targets = build_targets(self._jobs, groups)
         for fault in targets.faults:
             log.error("target left out: %s", fault)
-        return targets
+        own = own_targets(targets.active, self._shard)
+        return replace(targets, active=own, elsewhere=len(targets.active) - len(own))
 
     def close(self) -> None:
         self._sources.close()

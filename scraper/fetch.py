@@ -114,9 +114,9 @@ class Fetcher:
         """Requests under way."""
         return len(self._active)
 
-    def expect(self, targets: int) -> None:
-        """How many targets there are: that many connections are kept alive, and some."""
-        self._multi.setopt(pycurl.M_MAXCONNECTS, targets + 100)
+    def expect(self, connections: int) -> None:
+        """How many connections are to be kept alive; some more than that are."""
+        self._multi.setopt(pycurl.M_MAXCONNECTS, connections + 100)
 
     def start(self, client: Client, request: Request, done: Done) -> None:
         """Begins; done is called from run(), or at once where no request can be made."""

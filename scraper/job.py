@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from fleetpulse.values import format_duration
-from fleetpulse.yamlconf import FaultAtError, Size
+from fleetpulse.yamlconf import FaultAtError, FilePath, Size
 from scraper.httpconfig import HttpConfig
 from scraper.notyet import DefaultsNotYet, JobNotYet
 from scraper.protocols import EscapingScheme, Protocol, Protocols, ValidationScheme
@@ -44,6 +44,7 @@ class Defaults(DefaultsNotYet):
     metric_name_validation_scheme: ValidationScheme | None = None
     metric_name_escaping_scheme: EscapingScheme | None = None
     extra_scrape_metrics: bool | None = None
+    scrape_failure_log_file: FilePath | None = None
 
     @model_validator(mode="after")
     def _names_agree(self) -> Self:

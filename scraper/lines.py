@@ -142,6 +142,15 @@ class Readers:
             weakref.WeakValueDictionary()
         )
 
+    @property
+    def known(self) -> int:
+        """Lines of pages that are remembered."""
+        return sum(reader.known for reader in list(self._readers.values()))
+
+    @property
+    def shapes(self) -> int:
+        return sum(reader.shapes for reader in list(self._readers.values()))
+
     def of(self, target: Target) -> PageReader:
         key = _sharing_key(target)
         reader = self._readers.get(key)

@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 Key = tuple[str, object, str]
 # A scrape begun this close after its turn bears the turn's time, which then stays regular.
 _TOLERANCE = 0.001  # of the interval
+_LATE = 1.0  # seconds after its turn from which on a scrape counts as late
 _MAX_BACKLOG = 256 << 20  # bytes of bodies that wait to be read; past it no scrape is begun
 
 
@@ -44,7 +45,7 @@ class ScrapeLoop:
     ) -> None:
         self._fetcher, self._maker, self._metrics = fetcher, maker, metrics
         self._tick, self._now = tick, now
-        self._wanted: queue.SimpleQueue[Sequence[Target]] = queue.SimpleQueue()
+        self._wanted: queue.SimpleQueue[tuple[Sequence[Target], int]] = queue.SimpleQueue()
         self._scraped: dict[Key, Scraped] = {}
         self._clients: dict[str, Client] = {}
         self._schedule: Schedule[Key] = Schedule(tick)
@@ -57,9 +58,12 @@ class ScrapeLoop:
         """The targets of the moment, for those who show them."""
         return tuple(self._scraped.values())
 
-    def set_targets(self, targets: Sequence[Target]) -> None:
-        """From the next tick on these and no others are scraped; those known keep their turns."""
-        self._wanted.put(targets)
+    def set_targets(self, targets: Sequence[Target], connections: int = 1000) -> None:
+        """From the next tick on these and no others are scraped; those known keep their turns.
+
+        connections: how many are kept alive between scrapes.
+        """
+        self._wanted.put((targets, connections))
 
     def start(self) -> None:
         self._thread.start()
@@ -88,11 +92,13 @@ class ScrapeLoop:
 
     def _turn(self) -> None:
         while not self._wanted.empty():
-            self._apply(self._wanted.get())
+            self._apply(*self._wanted.get())
         now = self._now()
         for key, planned, missed in self._schedule.due(now):
             self._metrics.skipped.inc(missed)
             self._metrics.lag.set(now - planned)
+            if now - planned > _LATE:
+                self._metrics.late.inc()
             self._begin(self._scraped[key], planned)
         # To the next tick of the clock, whatever happens before on the sockets.
         until = now + self._tick - now % self._tick
@@ -128,7 +134,7 @@ class ScrapeLoop:
             return
         self._done.append((scraped, _outcome(at_ms, answer, scraped.target.job)))
 
-    def _apply(self, targets: Sequence[Target]) -> None:
+    def _apply(self, targets: Sequence[Target], connections: int) -> None:
         now = self._now()
         wanted: dict[Key, Target] = {target.key: target for target in targets}
         self._renew_clients(targets)
@@ -143,7 +149,7 @@ class ScrapeLoop:
             scraped[key] = found
             self._schedule.add(key, target.interval, target.offset, now)
         self._scraped = scraped
-        self._fetcher.expect(len(scraped))
+        self._fetcher.expect(connections)
         self._metrics.targets.set(len(scraped))
 
     def _remove(self, gone: set[Key], wanted: dict[Key, Target], now: float) -> None:

@@ -9,8 +9,10 @@ from dataclasses import dataclass, field, replace
 
 from fleetpulse.service import STOP_DEADLINE
 from scraper.buffer import PageBuffer
+from scraper.failurelog import FailureLogs
+from scraper.guards import Guards
 from scraper.lines import Readers
-from scraper.metrics import ScrapeMetrics
+from scraper.metrics import MakerMetrics, ScrapeMetrics
 from scraper.owntimes import Rejected
 from scraper.page import Outcome, Scrape, TargetPages
 from scraper.targets import Target
@@ -33,6 +35,7 @@ class Health:
     error: str = ""
     at: float = 0.0  # Unix seconds; 0: never
     duration: float = 0.0
+    refused: bool = False  # whether guards kept series of the last page out
     rejected: frozenset[str] = frozenset()  # why samples of the last page were not taken
 
 
@@ -58,13 +61,24 @@ class PageMaker:
 
     name = "page maker"
 
-    def __init__(self, buffer: PageBuffer, metrics: ScrapeMetrics) -> None:
-        self._buffer, self._metrics = buffer, metrics
+    def __init__(self, buffer: PageBuffer, metrics: ScrapeMetrics, guards: Guards) -> None:
+        self._buffer, self._metrics, self._guards = buffer, metrics, guards
+        self._failures = FailureLogs(metrics.failure_log_errors.inc)
         self._readers = Readers()
         # Each written by one thread alone: bytes of bodies handed in, and done with.
         self._handed = self._done = 0
+        self._handed_pages = self._done_pages = 0
         self._work: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
+
+    def show(self, metrics: MakerMetrics) -> None:
+        """Tells of its queue and its memory."""
+        metrics.show(
+            lambda: self._handed_pages - self._done_pages,
+            lambda: self.backlog,
+            lambda: self._readers.known,
+            lambda: self._readers.shapes,
+        )
 
     def start(self) -> None:
         self._thread.start()
@@ -77,7 +91,7 @@ class PageMaker:
 
     def adopt(self, target: Target) -> Scraped:
         """A place for a new target."""
-        return Scraped(target, TargetPages(target, self._readers))
+        return Scraped(target, TargetPages(target, self._readers, self._guards))
 
     def configure(self, scraped: Scraped, target: Target) -> None:
         scraped.target = target
@@ -90,6 +104,7 @@ class PageMaker:
 
     def make(self, outcomes: Sequence[tuple[Scraped, Outcome]]) -> None:
         self._handed += sum(len(outcome.body) for _, outcome in outcomes)
+        self._handed_pages += len(outcomes)
         self._work.put(lambda: self._make_all(outcomes))
 
     def end(self, scraped: Scraped, at_ms: int) -> None:
@@ -103,6 +118,7 @@ class PageMaker:
             except Exception:  # one target's fault must not end all others' pages
                 log.exception("making pages failed")
                 self._metrics.errors.inc()
+        self._failures.close()
 
     def _make_all(self, outcomes: Sequence[tuple[Scraped, Outcome]]) -> None:
         for scraped, outcome in outcomes:
@@ -115,6 +131,7 @@ class PageMaker:
             finally:
                 scraped.busy = False
                 self._done += len(outcome.body)
+                self._done_pages += 1
 
     def _give_up(self, scraped: Scraped, outcome: Outcome) -> None:
         """The target is shown as down, instead of keeping what was said of it before."""
@@ -135,8 +152,10 @@ class PageMaker:
         health, metrics = scraped.health, self._metrics
         metrics.scrapes.inc()
         metrics.samples.inc(scrape.samples)
+        metrics.durations.observe(outcome.duration)
         if scrape.reason:
-            metrics.failures.labels(scrape.reason).inc()
+            self._note_failure(scraped.target, outcome, scrape)
+        self._note_refused(scraped, scrape.refused)
         self._note_rejected(scraped, scrape.rejected)
         if scrape.error and _kind(scrape.error) != _kind(health.error):
             log.warning("scrape of %s failed: %s", scraped.target.url, scrape.error)
@@ -145,6 +164,22 @@ class PageMaker:
         health.error = scrape.error
         health.state = "down" if scrape.reason else "up"
         health.at, health.duration = outcome.at_ms / 1000, outcome.duration
+
+    def _note_failure(self, target: Target, outcome: Outcome, scrape: Scrape) -> None:
+        self._metrics.failures.labels(scrape.reason).inc()
+        path = target.job.failure_log
+        if path is not None:
+            self._failures.write(path, outcome.at_ms, target.job.name, target.url, scrape.error)
+
+    def _note_refused(self, scraped: Scraped, refused: int) -> None:
+        """Says so when it begins and when it is over; the metric counts."""
+        if bool(refused) != scraped.health.refused:
+            url = scraped.target.url
+            if refused:
+                log.warning("%s: %d series not taken: a guard is in the way", url, refused)
+            else:
+                log.info("%s: all series are taken again", url)
+        scraped.health.refused = bool(refused)
 
     def _note_rejected(self, scraped: Scraped, rejected: Rejected) -> None:
         """Counts what was not taken; says so when it begins, and not with every page."""

@@ -1,8 +1,11 @@
 """The scraper's metrics about itself."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 _PREFIX = "fleetpulse_scraper_"
+_DURATIONS = (0.001, 0.005, 0.02, 0.1, 0.5, 1, 2, 5, 10, 30)
 
 
 class BufferMetrics:
@@ -21,6 +24,9 @@ class BufferMetrics:
         self.waiting = Gauge(
             _PREFIX + "waiting_samples", "Samples that wait for the store.", registry=registry
         )
+        self.waiting_pages = Gauge(
+            _PREFIX + "waiting_pages", "Pages that wait for the store.", registry=registry
+        )
 
 
 class ScrapeMetrics:
@@ -33,6 +39,20 @@ class ScrapeMetrics:
         self.skipped = Counter(
             _PREFIX + "skipped",
             "Turns not taken, as the last scrape was not done or the loop was late.",
+            registry=registry,
+        )
+        self.late = Counter(
+            _PREFIX + "late", "Turns begun more than a second late.", registry=registry
+        )
+        self.durations = Histogram(
+            _PREFIX + "scrape_duration_seconds",
+            "How long scrapes took, failed ones included.",
+            registry=registry,
+            buckets=_DURATIONS,
+        )
+        self.failure_log_errors = Counter(
+            _PREFIX + "failure_log_errors",
+            "Lines that could not be written to a scrape_failure_log_file.",
             registry=registry,
         )
         self.samples = Counter(_PREFIX + "samples", "Samples scraped and kept.", registry=registry)
@@ -64,6 +84,43 @@ class ScrapeMetrics:
         )
 
 
+class MakerMetrics:
+    """How full the page maker's memory is: looked up when somebody asks, and not before."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+
+    def _show(self, name: str, help_text: str, look: Callable[[], float]) -> None:
+        Gauge(_PREFIX + name, help_text, registry=self._registry).set_function(look)
+
+    def show(
+        self,
+        queued: Callable[[], float],
+        queued_bytes: Callable[[], float],
+        known: Callable[[], float],
+        shapes: Callable[[], float],
+    ) -> None:
+        self._show("queued_pages", "Pages fetched that wait to be read.", queued)
+        self._show("queued_bytes", "Bytes of pages that wait to be read.", queued_bytes)
+        self._show("cache_lines", "Lines of pages that need not be parsed again.", known)
+        self._show("cache_shapes", "Pages known but for their values.", shapes)
+
+
+class GuardMetrics:
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.series = Gauge(_PREFIX + "series", "Series of all targets.", registry=registry)
+        self.new = Counter(
+            _PREFIX + "new_series", "Series that a target did not have before.", registry=registry
+        )
+        self.refused = Counter(
+            _PREFIX + "series_refused",
+            "Series in a page that were not taken, by the guard that was in the way: too many of "
+            "the target, of all targets, or new in this minute.",
+            ["job", "guard"],
+            registry=registry,
+        )
+
+
 class DiscoveryMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.broken_files = Gauge(
@@ -90,6 +147,9 @@ class DiscoveryMetrics:
         )
         self.dropped = Gauge(
             _PREFIX + "targets_dropped", "Targets that relabelling dropped.", registry=registry
+        )
+        self.elsewhere = Gauge(
+            _PREFIX + "targets_elsewhere", "Targets that are other shards'.", registry=registry
         )
         self.faults = Gauge(
             _PREFIX + "targets_faulty",

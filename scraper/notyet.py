@@ -43,7 +43,6 @@ class DefaultsNotYet(Section):
     convert_classic_histograms_to_nhcb: NotTrue = None
     # Classic histograms are always scraped: there is nothing else to choose.
     always_scrape_classic_histograms: Annotated[bool | None, Field(exclude=True, repr=False)] = None
-    scrape_failure_log_file: NotYet = None
 
 
 class JobNotYet(Section):

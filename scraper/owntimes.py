@@ -7,7 +7,7 @@ another value, is far ahead of this clock or from before 1970 is not taken, and 
 import struct
 from array import array
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from fleetpulse.model import STALE_NAN, Labels
 
@@ -48,9 +48,27 @@ class Settled:
     more: list[Stamped] = field(default_factory=list)
     rejected: Rejected = field(default_factory=Rejected)
 
+    def without(self, places: frozenset[int], lines: Sequence[Labels]) -> "Settled":
+        """The same less the lines at some places, which are absent then."""
+        gone = places.union(self.absent)
+        taken = [place for place in range(len(lines)) if place not in self.absent]
+        keep = [at for at, place in enumerate(taken) if place not in places]
+        refused = {lines[place] for place in places}
+        return replace(
+            self,
+            times_ms=None
+            if self.times_ms is None
+            else array("q", [self.times_ms[i] for i in keep]),
+            values=array("d", [self.values[i] for i in keep]),
+            absent=sorted(gone),
+            more=[sample for sample in self.more if sample[0] not in refused],
+        )
+
 
 class OwnTimes:
     """A target's newest sample of each series that has come with its own timestamp."""
+
+    __slots__ = ("_newest",)
 
     def __init__(self) -> None:
         self._newest: dict[Labels, tuple[int, float]] = {}

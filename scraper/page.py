@@ -7,12 +7,15 @@ or goes away, gets a staleness marker, unless the page gave it timestamps of its
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 
 from fleetpulse.errors import ExpositionError
 from fleetpulse.exposition import BrokenPageError, PageReader, Reading
 from fleetpulse.model import STALE_NAN, Labels, Layout, Metadata, Page
+from scraper.guards import Guards, Quota
 from scraper.lines import Readers, report_lines
 from scraper.owntimes import OwnTimes, Rejected, Settled, Stamped
+from scraper.steady import Steady
 from scraper.targets import Target
 
 _NOTHING: "array[float]" = array("d")
@@ -43,15 +46,22 @@ class Scrape:
     error: str = ""
     metadata: Mapping[str, Metadata] | None = None  # where it is another than last time
     rejected: Rejected = field(default_factory=Rejected)
+    refused: int = 0  # series that a guard did not let in
 
 
 class TargetPages:
     """One target's memory between scrapes. Not for use from several threads at once."""
 
-    def __init__(self, target: Target, readers: Readers) -> None:
+    __slots__ = (
+        "_absent", "_alive", "_last", "_last_at", "_met", "_own_times", "_quota", "_reader",
+        "_reader_is_new", "_readers", "_report", "_reported", "_steady", "_thinned", "target",
+    )  # fmt: skip
+
+    def __init__(self, target: Target, readers: Readers, guards: Guards) -> None:
         self.target, self._readers = target, readers
+        self._quota, self._steady = Quota(guards), Steady()
         self._reader: PageReader = readers.of(target)
-        self._report = Layout(report_lines(target.job))
+        self._report = _report_layout(report_lines(target.job))
         self._reader_is_new = True  # it would make other lines of the last page
         self._last: Reading | None = None  # the last page that could be read
         self._last_at = 0
@@ -60,7 +70,7 @@ class TargetPages:
         self._absent: frozenset[Labels] = frozenset()
         self._thinned: tuple[tuple[Layout, tuple[int, ...]], Layout] | None = None
         # Lines of pages that failed since then: known, though nothing of them is stored.
-        self._met: set[Labels] = set()
+        self._met: frozenset[Labels] = frozenset()
         self._alive = False  # whether its series have had no staleness marker since
         self._reported = False
 
@@ -68,8 +78,10 @@ class TargetPages:
         """Takes new settings for the same target; its series go on."""
         self.target = target
         reader = self._readers.of(target)
-        self._reader_is_new = self._reader_is_new or reader is not self._reader
-        self._reader, self._report = reader, Layout(report_lines(target.job))
+        if reader is not self._reader:
+            self._reader_is_new = True
+            self._quota.start_over()
+        self._reader, self._report = reader, _report_layout(report_lines(target.job))
 
     def take(self, outcome: Outcome) -> Scrape:
         """The pages of one scrape."""
@@ -94,11 +106,12 @@ class TargetPages:
         report = array("d", [STALE_NAN]) * len(self._report)
         pages = self._end(at_ms, report)
         self._reported = False
+        self._quota.give_back()
         return pages
 
     def _succeeded(self, outcome: Outcome, reading: Reading) -> Scrape:
         last, alive = self._last, self._alive
-        settled = self._settle(outcome.at_ms, reading)
+        settled = self._guarded(self._settle(outcome.at_ms, reading), reading)
         absent = _absent(reading, settled)
         same = (
             last is not None
@@ -109,22 +122,25 @@ class TargetPages:
         vanished = (
             ()
             if same or last is None or not alive
-            else _vanished(last, reading, self._untracked(last))
+            else _vanished(last, reading, self._untracked(last), self._absent, absent)
         )
         pages = self._pages(outcome, reading, settled, added)
         # What is remembered of a page is its shape; its values would only take memory.
         self._last, self._reader_is_new = replace(reading, values=_NOTHING, again=()), False
         self._last_at, self._absent = outcome.at_ms, absent
         self._alive = self._reported = True
-        self._met.clear()
+        self._met = frozenset()
         if vanished:
             pages.append(_stale_page(self.target.labels, vanished, outcome.at_ms))
-        known = last is not None and last.comments is reading.comments
+        known = last is not None and (
+            last.shape is reading.shape or last.shape.metadata == reading.shape.metadata
+        )
         return Scrape(
-            tuple(pages),
+            tuple(self._steady.divide(pages)),
             _counted(reading) - settled.rejected.total,
-            metadata=None if known else reading.comments.metadata,
+            metadata=None if known else reading.shape.metadata,
             rejected=settled.rejected,
+            refused=len(self._quota.refused),
         )
 
     def _pages(
@@ -150,6 +166,15 @@ class TargetPages:
             self._thinned = (key, Layout(tuple(lines)))
         return self._thinned[1]
 
+    def _guarded(self, settled: Settled, reading: Reading) -> Settled:
+        """Less what the guards refuse."""
+        count = len(reading.shape.picked)
+        self._quota.take(self.target.job.name, reading.shape.layout, count)
+        if not self._quota.refused:
+            return settled
+        lines = _kept_lines(reading)
+        return settled.without(self._quota.places(lines), lines)
+
     def _settle(self, at_ms: int, reading: Reading) -> Settled:
         """Which samples are taken. Where none has a time of its own, all but repeated ones."""
         repeated = len(reading.shape.repeated)
@@ -161,9 +186,8 @@ class TargetPages:
         before: dict[Labels, int] = {}
         if self._last is not None:
             before = dict.fromkeys(_lines(self._last, untracked=True), self._last_at)
-        settled = self._own_times.settle(
-            at_ms, lines, reading.values, own_times, reading.again, before.get
-        )
+        again = [(line, value, at_ms if own is None else own) for line, value, own in reading.again]
+        settled = self._own_times.settle(at_ms, lines, reading.values, own_times, again, before.get)
         settled.rejected.duplicates += repeated - len(reading.again)
         return settled
 
@@ -202,7 +226,7 @@ class TargetPages:
     def _meet(self, lines: Sequence[Labels]) -> int:
         added = self._count_new(lines)
         if added:
-            self._met.update(lines)
+            self._met = self._met.union(lines)
         return added
 
     def _end(self, at_ms: int, report: "array[float]") -> tuple[Page, ...]:
@@ -213,17 +237,30 @@ class TargetPages:
             return (Page(labels, self._report, at_ms, report),)
         if not self._untracked(last) and not self._reader_is_new:
             # The layout of a good page does for this one too: no new one is made, told and stored.
-            stale = array("d", [STALE_NAN]) * len(last.shape.picked)
-            return (Page(labels, last.shape.layout, at_ms, stale + report),)
-        lines = _lines(last, self._untracked(last))
+            layout = self._without(self._places(last), last.shape.layout)
+            stale = array("d", [STALE_NAN]) * (len(layout) - len(report))
+            return tuple(self._steady.divide([Page(labels, layout, at_ms, stale + report)]))
+        lines = [x for x in _lines(last, self._untracked(last)) if x not in self._absent]
         page = Page(labels, self._report, at_ms, report)
         return (page, _stale_page(labels, lines, at_ms)) if lines else (page,)
+
+    def _places(self, last: Reading) -> list[int]:
+        """Where the lines are that nothing is stored of."""
+        if not self._absent:
+            return []
+        return [place for place, line in enumerate(_kept_lines(last)) if line in self._absent]
 
     def _untracked(self, reading: Reading) -> bool:
         """Whether series with timestamps of their own are left to look-back."""
         config = self.target.job.config
         honoured = reading.own_times is not None and config.honor_timestamps
         return honoured and not config.track_timestamps_staleness
+
+
+@cache
+def _report_layout(lines: tuple[Labels, ...]) -> Layout:
+    """One for all targets."""
+    return Layout(lines)
 
 
 def _stale_page(target: Labels, lines: Sequence[Labels], at_ms: int) -> Page:
@@ -266,6 +303,14 @@ def _lines(reading: Reading, untracked: bool) -> tuple[Labels, ...]:
     return tuple(line for line, own_time in pairs if own_time is None)
 
 
-def _vanished(last: Reading, reading: Reading, untracked: bool) -> tuple[Labels, ...]:
-    here = set(_kept_lines(reading))
-    return tuple(line for line in _lines(last, untracked) if line not in here)
+def _vanished(
+    last: Reading,
+    reading: Reading,
+    untracked: bool,
+    absent_then: frozenset[Labels],
+    absent_now: frozenset[Labels],
+) -> tuple[Labels, ...]:
+    here = set(_kept_lines(reading)) - absent_now
+    return tuple(
+        line for line in _lines(last, untracked) if line not in here and line not in absent_then
+    )

@@ -1,6 +1,7 @@
 """GET /api/v1/targets, in Prometheus' shape: which targets there are and how they are."""
 
 import json
+import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from urllib.parse import parse_qs
 from fleetpulse.model import Labels
 from fleetpulse.values import format_duration
 from scraper.maker import Scraped
+from scraper.schedule import next_turn
 from scraper.targets import TargetSet
 
 if TYPE_CHECKING:
@@ -18,7 +20,10 @@ _NEVER = "0001-01-01T00:00:00Z"  # Go's zero time, which Prometheus answers befo
 
 
 def targets_wsgi(
-    active: Callable[[], Sequence[Scraped]], found: Callable[[], TargetSet]
+    active: Callable[[], Sequence[Scraped]],
+    found: Callable[[], TargetSet],
+    tick: float,
+    now: Callable[[], float] = time.time,
 ) -> "WSGIApplication":
     """`?state=active|dropped|any` and `?scrapePool=JOB` choose, as in Prometheus."""
 
@@ -27,7 +32,9 @@ def targets_wsgi(
         state = query.get("state", ["any"])[-1].lower()
         pool = query.get("scrapePool", [""])[-1]
         data = {
-            "activeTargets": _active(active(), pool) if state in ("any", "active") else [],
+            "activeTargets": _active(active(), pool, now(), tick)
+            if state in ("any", "active")
+            else [],
             "droppedTargets": _dropped(found(), pool) if state in ("any", "dropped") else [],
             "droppedTargetCounts": dict(found().dropped_counts),
         }
@@ -39,14 +46,15 @@ def targets_wsgi(
     return app
 
 
-def _active(scraped: Sequence[Scraped], pool: str) -> list[dict[str, Any]]:
+def _active(scraped: Sequence[Scraped], pool: str, now: float, tick: float) -> list[dict[str, Any]]:
     chosen = [one for one in scraped if pool in ("", one.target.job.name)]
     chosen.sort(key=lambda one: (one.target.job.name, one.target.url))
-    return [_target(one) for one in chosen]
+    return [_target(one, now, tick) for one in chosen]
 
 
-def _target(scraped: Scraped) -> dict[str, Any]:
+def _target(scraped: Scraped, now: float, tick: float) -> dict[str, Any]:
     target, health = scraped.target, scraped.health
+    following = next_turn(now, target.interval, target.offset, tick)
     return {
         "discoveredLabels": target.discovered.as_dict(),
         "labels": target.labels.as_dict(),
@@ -57,6 +65,7 @@ def _target(scraped: Scraped) -> dict[str, Any]:
         "lastScrape": _rfc3339(health.at) if health.at else _NEVER,
         "lastScrapeDuration": health.duration,
         "health": health.state,
+        "nextScrape": _rfc3339(following),  # which Prometheus does not tell
         "scrapeInterval": format_duration(target.interval),
         "scrapeTimeout": format_duration(target.timeout),
     }

@@ -64,6 +64,7 @@ class Job:
     accept: str  # the header's value
     legacy_names: bool  # names of metrics and labels are those of before UTF-8
     extra_metrics: bool  # three more report series
+    failure_log: Path | None
     rules: tuple[Rule, ...] = field(compare=False)
     metric_rules: tuple[Rule, ...] = field(compare=False)
 
@@ -81,6 +82,7 @@ class Job:
             accept_header(protocols, _escaping(config, section)),
             legacy,
             bool(section.extra_scrape_metrics if extra is None else extra),
+            config.scrape_failure_log_file or section.scrape_failure_log_file,
             compile_rules(config.relabel_configs, legacy=legacy),
             compile_rules(config.metric_relabel_configs, legacy=legacy),
         )
@@ -133,13 +135,14 @@ class TargetSet:
 
     dropped: job and discovered labels of the targets that rules dropped, at most
     keep_dropped_targets a job. dropped_counts: all of them, by job. faults: of those that cannot
-    be.
+    be. elsewhere: how many are other shards'.
     """
 
     active: tuple[Target, ...] = ()
     dropped: tuple[tuple[str, Labels], ...] = ()
     dropped_counts: Mapping[str, int] = field(default_factory=dict)
     faults: tuple[str, ...] = ()
+    elsewhere: int = 0
 
 
 def build_targets(

@@ -9,13 +9,16 @@ from array import array
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
+from prometheus_client import CollectorRegistry
+
 from fleetpulse.errors import StorageError
 from fleetpulse.model import Labels, Metadata, Page, is_stale
 from fleetpulse.telemetry import new_registry
 from fleetpulse.yamlconf import parse_model
 from scraper.config import ScraperConfig
+from scraper.guards import Guards, GuardsConfig
 from scraper.job import ScrapeJob
-from scraper.metrics import DiscoveryMetrics
+from scraper.metrics import DiscoveryMetrics, GuardMetrics
 from scraper.sdconfig import TargetGroup
 from scraper.sources import Sources
 from scraper.targets import Job, Target, discovered_labels, make_target
@@ -280,3 +283,14 @@ def target_of(job: Job, address: str = "web-1:9100", **labels: str) -> Target:
     target = make_target(job, discovered_labels(job, group, address, ""))
     assert target is not None
     return target
+
+
+def guards_of(
+    clock: Callable[[], float] = lambda: 0.0,
+    registry: CollectorRegistry | None = None,
+    **config: int,
+) -> Guards:
+    """Guards with limits of their own, none where nothing is said."""
+    none = {"series_per_target": 0, "series": 0, "new_series_per_minute": 0}
+    metrics = GuardMetrics(registry or new_registry())
+    return Guards(GuardsConfig.model_validate({**none, **config}), metrics, clock)

@@ -19,8 +19,8 @@ from fleetpulse_cli.parser import build_parser
 from fleetpulse_cli.query import Question, show
 from tests.support import ROOT, free_port
 
-COMMANDS = ["up", "exporter", "scraper", "api", "rules", "bridge", "check", "query", "import",
-            "keys", "keys create", "keys list", "keys revoke"]  # fmt: skip
+COMMANDS = ["up", "exporter", "scraper", "api", "rules", "bridge", "check", "query", "targets",
+            "import", "keys", "keys create", "keys list", "keys revoke"]  # fmt: skip
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -127,6 +127,7 @@ BROKEN_OPENMETRICS = [
     pytest.param(b'up 1 # {a="b"}\n# EOF\n', "exemplar", id="exemplar cut short"),
     pytest.param(b"up 1 nan\n# EOF\n", "timestamp", id="time is not a number"),
     pytest.param(b"up 1 1e17\n# EOF\n", "timestamp", id="more than 64 bits of time"),
+    pytest.param(b"up 1 1e308\n# EOF\n", "timestamp", id="a time without end in milliseconds"),
 ]
 
 
@@ -198,7 +199,7 @@ SECOND_PAGES = [
     pytest.param(b"a 1\n", b"a 3\r\n", [3.0], True, id="another line end"),
     pytest.param(b"a 1\n", b"a  3\n", [3.0], True, id="another gap"),
     pytest.param(b"a 1\n", b"a 3 99\n", [3.0], True, id="a timestamp comes"),
-    pytest.param(b"# x\na 1\n", b"# y\na 3\n", [3.0], True, id="another comment"),
+    pytest.param(b"# x\na 1\n", b"# y\na 3\n", [3.0], False, id="another comment"),
     pytest.param(b"a 1\n", b"a +Inf\n", [math.inf], True, id="infinity"),
     pytest.param(b'a{x="b c"} 1\n', b'a{x="b c"} 2\n', [2.0], True, id="a space in a value"),
     pytest.param(b"a\t1\n", b"a\t2\n", [2.0], True, id="tabs"),
@@ -223,6 +224,11 @@ SECOND_BROKEN = [
     pytest.param(b"a\n", id="no value"),
     pytest.param(b"a 1 x\n", id="no timestamp"),
     pytest.param(b"a 1 2 3\n", id="a number too many"),
+    pytest.param(b"a 1\f\n", id="a form feed"),
+    pytest.param(b"a \v1\n", id="a vertical tab"),
+    pytest.param(b"a \r1\n", id="a carriage return before the value"),
+    pytest.param(b"a 1\r\r\n", id="two carriage returns"),
+    pytest.param(b"a 1 9223372036854775808\n", id="more than 64 bits of time"),
 ]
 
 
@@ -238,9 +244,26 @@ def test_an_openmetrics_page_cut_short_is_refused_the_second_time_too() -> None:
     reader = PageReader()
     last = reader.read(b"a 1\n# EOF\n", openmetrics=True)
     assert list(reader.read(b"a 2\n# EOF\n", last, openmetrics=True).values) == [2.0]
-    for broken in (b"a 2\n", b"# EOF\na 2\n", b"a 2\n\n# EOF\n"):
+    for broken in (b"a 2\n", b"# EOF\na 2\n", b"a 2\n\n# EOF\n", b"\na 2\n# EOF\n"):
         with pytest.raises(ExpositionError):
             reader.read(broken, last, openmetrics=True)
+
+
+BROKEN_AGAIN = [
+    pytest.param(b"a  2\n# EOF\n", id="two spaces"),
+    pytest.param(b"a \t2\n# EOF\n", id="a tab"),
+    pytest.param(b"a 2 \n# EOF\n", id="a space at the end"),
+    pytest.param(b"a 2 1e17\n# EOF\n", id="more than 64 bits of time"),
+    pytest.param(b"a 2 1e308\n# EOF\n", id="a time without end in milliseconds"),
+]
+
+
+@pytest.mark.parametrize("page", BROKEN_AGAIN)
+def test_a_known_series_of_openmetrics_is_read_as_strictly_as_a_new_one(page: bytes) -> None:
+    reader = PageReader()
+    last = reader.read(b"a 1\n# EOF\n", openmetrics=True)
+    with pytest.raises(ExpositionError, match=r"^line 1"):
+        reader.read(page, last, openmetrics=True)
 
 
 def test_targets_of_the_same_shape_share_it_and_the_layout_outlives_reordering() -> None:
@@ -250,6 +273,39 @@ def test_targets_of_the_same_shape_share_it_and_the_layout_outlives_reordering()
     spaced = reader.read(b"a{} 1\nb 2\n")
     assert spaced.shape is not one.shape
     assert spaced.shape.layout is one.shape.layout
+
+
+# pages that differ in what their series are, though not in how these are written
+TELLING = [
+    pytest.param(b'# TYPE h histogram\nh_bucket{le="1"} 1\n', "1.0", id="a histogram"),
+    pytest.param(b'h_bucket{le="1"} 1\n', "1", id="of no type"),
+    pytest.param(b'h_bucket{le="1"} 1\n# TYPE h histogram\n', "1", id="told too late"),
+]
+
+
+@pytest.mark.parametrize("first", [page.values[0] for page in TELLING])
+@pytest.mark.parametrize(("page", "bound"), TELLING)
+def test_what_another_target_says_of_a_type_counts_for_it_alone(
+    first: bytes, page: bytes, bound: str
+) -> None:
+    reader = PageReader()
+    last = reader.read(first)
+    for before in (None, last):
+        assert reader.read(page, before).shape.layout.lines == (series("h_bucket", le=bound),)
+
+
+def test_spaces_known_from_the_text_format_are_still_refused_in_openmetrics() -> None:
+    reader = PageReader()
+    last = reader.read(b"# EOF\na {} 1\n# EOF\n")
+    with pytest.raises(ExpositionError):
+        reader.read(b"a {} 1\n# EOF\n", last, openmetrics=True)
+
+
+def test_a_line_that_is_only_a_number_is_no_value_of_the_line_before() -> None:
+    reader = PageReader()
+    last = reader.read(b"a 1\nb 2\n")
+    with pytest.raises(ExpositionError, match="line 2"):
+        reader.read(b"a 1\n2\n", last)
 
 
 def test_lines_are_kept_changed_or_dropped_once_a_prefix() -> None:
@@ -294,7 +350,7 @@ def test_prefixes_of_targets_that_went_away_are_forgotten() -> None:
     held = reader.read(b"".join(b"held%d 1\n" % i for i in range(10)))
     for page in range(3):
         reader.read(b"".join(b'a{p="%d",x="%d"} 1\n' % (page, i) for i in range(10_000)))
-    assert len(reader._known) < 20_000
+    assert reader.known < 20_000
     before = asked
     reader.read(b"".join(b"held%d 2\n" % i for i in range(10)), held)
     assert asked == before

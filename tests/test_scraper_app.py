@@ -133,6 +133,43 @@ def test_a_target_that_misbehaves_is_down_and_the_others_go_on(
     assert not writer.values("one", job="j")
 
 
+def test_failed_scrapes_are_in_the_jobs_failure_log(tmp_path: Path) -> None:
+    path = tmp_path / "failures.log"
+    writer = MemoryWriter()
+    with Targets() as targets, Targets() as fine:
+        jobs = static(targets.address, metrics_path="/status", scrape_failure_log_file=str(path))
+        jobs += static(fine.address).replace("job_name: j", "job_name: good")
+        with running(jobs, writer) as (_, registry):
+            assert writer.wait_values(3, "up", job="j")[:3] == [0, 0, 0]
+            assert writer.wait_values(1, "up", job="good")[0] == 1
+            assert registry.get_sample_value("fleetpulse_scraper_cache_shapes") == 1
+            url = f"http://{targets.address}/status"
+            durations = "fleetpulse_scraper_scrape_duration_seconds_count"
+            assert (registry.get_sample_value(durations) or 0) >= 3
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert len(lines) >= 3
+    assert {line["target"] for line in lines} == {url}
+    assert "HTTP status 503" in lines[0]["msg"]
+
+
+def test_each_shard_scrapes_its_own_targets() -> None:
+    hosts = [f"127.0.0.{i}" for i in range(1, 9)]
+    seen: list[set[str]] = []
+    with Targets(hosts) as targets:
+        named = ", ".join(f'"{address}"' for address in targets.addresses)
+        jobs = f"  - {{job_name: j, static_configs: [{{targets: [{named}]}}]}}\n"
+        for index in range(2):
+            head = f"shard: {{index: {index}, of: 2}}{_HEAD}"
+            with running(jobs, MemoryWriter(), head=head) as (app, registry):
+                active = wait_for("its targets", lambda app=app: shown(app)["activeTargets"])
+                seen.append({one["labels"]["instance"] for one in active})
+                elsewhere = registry.get_sample_value("fleetpulse_scraper_targets_elsewhere")
+                assert elsewhere == 8 - len(seen[index])
+        addresses = set(targets.addresses)
+    assert seen[0] | seen[1] == addresses
+    assert not seen[0] & seen[1]
+
+
 def test_a_garbage_page_is_down_and_its_line_is_named() -> None:
     writer = MemoryWriter()
     with Targets() as targets:

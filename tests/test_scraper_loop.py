@@ -9,7 +9,7 @@ from scraper.fetch import Answer, Done, Fetcher
 from scraper.loop import ScrapeLoop
 from scraper.maker import PageMaker
 from scraper.metrics import BufferMetrics, ScrapeMetrics
-from tests.scraper_fakes import MemoryWriter, job_of, target_of
+from tests.scraper_fakes import MemoryWriter, guards_of, job_of, target_of
 from tests.support import wait_for
 
 
@@ -36,7 +36,7 @@ def test_a_target_whose_scrape_could_not_begin_has_its_next_turn() -> None:
     registry, writer, fetcher = new_registry(), MemoryWriter(), Faulty()
     metrics = ScrapeMetrics(registry)
     buffer = PageBuffer(writer, BufferMetrics(registry))
-    maker = PageMaker(buffer, metrics)
+    maker = PageMaker(buffer, metrics, guards_of())
     loop = ScrapeLoop(cast(Fetcher, fetcher), maker, metrics, tick=0.01)
     loop.set_targets([target_of(job_of(scrape_interval="50ms", scrape_timeout="50ms"))])
     maker.start()

@@ -11,7 +11,7 @@ from scraper.lines import Readers
 from scraper.maker import PageMaker, Scraped
 from scraper.metrics import BufferMetrics, ScrapeMetrics
 from scraper.page import Outcome, Scrape, TargetPages
-from tests.scraper_fakes import MemoryWriter, job_of, target_of
+from tests.scraper_fakes import MemoryWriter, guards_of, job_of, target_of
 
 TARGET = target_of(job_of())
 
@@ -20,7 +20,7 @@ class Faulty:
     """Pages with a bug that some bodies trigger."""
 
     def __init__(self) -> None:
-        self._pages = TargetPages(TARGET, Readers())
+        self._pages = TargetPages(TARGET, Readers(), guards_of())
 
     def take(self, outcome: Outcome) -> Scrape:
         if outcome.body == b"bug":
@@ -36,7 +36,7 @@ def made(scraped: Scraped, *outcomes: Outcome) -> MemoryWriter:
     """What is stored once all outcomes went through a maker."""
     registry, writer = new_registry(), MemoryWriter()
     buffer = PageBuffer(writer, BufferMetrics(registry))
-    maker = PageMaker(buffer, ScrapeMetrics(registry))
+    maker = PageMaker(buffer, ScrapeMetrics(registry), guards_of())
     maker.start()
     for outcome in outcomes:
         maker.make([(scraped, outcome)])
@@ -66,7 +66,7 @@ def test_after_such_a_fault_the_next_page_counts(caplog: pytest.LogCaptureFixtur
 def test_one_failure_is_told_once_though_its_numbers_differ(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    scraped = Scraped(TARGET, TargetPages(TARGET, Readers()))
+    scraped = Scraped(TARGET, TargetPages(TARGET, Readers(), guards_of()))
     texts = ("timed out after 2000 ms", "timed out after 2001 ms", "refused", "refused")
     made(scraped, *[Outcome(at, 0.1, reason="x", error=text) for at, text in enumerate(texts)])
     told = [record.getMessage().rpartition(": ")[2] for record in caplog.records]
@@ -75,7 +75,7 @@ def test_one_failure_is_told_once_though_its_numbers_differ(
 
 
 def test_timestamps_far_ahead_are_told_once(caplog: pytest.LogCaptureFixture) -> None:
-    scraped = Scraped(TARGET, TargetPages(TARGET, Readers()))
+    scraped = Scraped(TARGET, TargetPages(TARGET, Readers(), guards_of()))
     body = b"a 1 9999999999999\n"
     made(scraped, Outcome(1000, 0.1, body), Outcome(2000, 0.1, body))
     assert [record.args[:2] for record in caplog.records] == [(TARGET.url, 1)]

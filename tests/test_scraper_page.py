@@ -11,7 +11,7 @@ from fleetpulse.storage.base import Hints
 from scraper.lines import Readers
 from scraper.owntimes import Rejected
 from scraper.page import Outcome, Scrape, TargetPages
-from tests.scraper_fakes import job_of, samples_of, target_of
+from tests.scraper_fakes import guards_of, job_of, samples_of, target_of
 from tests.store_fakes import T0, opened
 
 REPORT = {
@@ -26,7 +26,7 @@ REPORT = {
 def pages_of(
     readers: Readers | None = None, address: str = "web-1:9100", **job: Any
 ) -> TargetPages:
-    return TargetPages(target_of(job_of(**job), address), readers or Readers())
+    return TargetPages(target_of(job_of(**job), address), readers or Readers(), guards_of())
 
 
 def take(pages: TargetPages, at_ms: int, body: bytes) -> Scrape:
@@ -452,7 +452,7 @@ def test_metadata_comes_when_it_is_new() -> None:
 
 def test_the_shorter_of_two_conflicting_names_has_the_better_claim() -> None:
     target = target_of(job_of(), exported_job="t")
-    pages = TargetPages(target, Readers())
+    pages = TargetPages(target, Readers(), guards_of())
     labels = full(pages, b'a{job="x",exported_job="y"} 1\n')
     assert labels == {
         "__name__": "a",

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 
 from exporter.families import Type
 from fleetpulse.errors import ExpositionError
+from fleetpulse.linereader import LineReader
 from fleetpulse.model import METRIC_NAME, Labels, Metadata
-from fleetpulse.openmetrics import TEXT, LineReader
+from fleetpulse.openmetrics import TEXT
 
 _NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _LABEL_NAME = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
@@ -49,7 +50,7 @@ def parse(body: bytes, *, most: int, known: Known) -> list[Told]:
     """
     if body and not body.endswith(b"\n"):
         raise ExpositionError(body.count(b"\n") + 1, "no line end: the file was cut short")
-    reader, families = LineReader(TEXT, _series, known), _Families()
+    reader, families = LineReader(TEXT, _series, lambda _type: known), _Families()
     lines = families.checked(body.split(b"\n"))
     for total, (number, _, series, value, time_ms) in enumerate(reader.read(lines), 1):
         if time_ms is not None:

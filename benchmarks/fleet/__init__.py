@@ -1,0 +1,1 @@
+"""What the benchmarks of many targets share: the targets, and those who scrape them."""
