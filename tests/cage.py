@@ -67,6 +67,7 @@ def make_read_only() -> None:
 def enter(needed: Sequence[Path]) -> None:
     if ctypes.CDLL(None).unshare(_NEW_MOUNTS) != 0:
         raise OSError("no mount namespace can be had")
+    os.umask(0o022)  # whatever came from the caller: what is made here is for others to enter
     mount(None, Path("/"), None, _REC | _PRIVATE)
     make_reachable(needed)
     make_read_only()

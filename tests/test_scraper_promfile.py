@@ -50,8 +50,8 @@ BAD = [
         id="a job's timeout outlasts it",
     ),
     pytest.param(
-        "global: {scrape_failure_log_file: x}\n",
-        ":1: global.scrape_failure_log_file: not supported yet",
+        "global: {scrape_native_histograms: true}\n",
+        ":1: global.scrape_native_histograms: native histograms are not supported",
         id="what there is not, for all jobs",
     ),
 ]

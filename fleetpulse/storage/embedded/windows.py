@@ -83,11 +83,13 @@ def aggregate(times: Times, values: Floats, day: int, cut: Cut | None = None) ->
         return _with_markers(times, values, marks, day)
     cut = cut or Cut.of(times, day)
     nothing = np.zeros(len(cut.at), bool)
-    return Windows(
-        cut.at, nothing, cut.samples, np.fmin.reduceat(values, cut.starts),
-        np.fmax.reduceat(values, cut.starts), np.add.reduceat(values, cut.starts),
-        values[cut.lasts], _again(values, cut), cut.started, values[cut.starts],
-    )  # fmt: skip
+    # +Inf and -Inf in one window have the sum NaN, as PromQL has it; that is no event.
+    with np.errstate(invalid="ignore", over="ignore"):
+        return Windows(
+            cut.at, nothing, cut.samples, np.fmin.reduceat(values, cut.starts),
+            np.fmax.reduceat(values, cut.starts), np.add.reduceat(values, cut.starts),
+            values[cut.lasts], _again(values, cut), cut.started, values[cut.starts],
+        )  # fmt: skip
 
 
 def _again(values: Floats, cut: Cut) -> Floats:
