@@ -6,12 +6,14 @@ has stored is compared: series, values in their order, times where pages bring t
 
 import json
 import math
+import re
 import subprocess
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -25,7 +27,9 @@ from tests.test_scraper_app import running
 
 pytestmark = [pytest.mark.integration, pytest.mark.peer, needs("prometheus")]
 
-NOW = int(time.time() * 1000)
+# Stands in pages for the time at which they are first served: the file is read minutes before.
+NOW = 4_000_000_000_000
+_MOMENT = re.compile(r"\b((?:3999|4000)\d{6})\.?(\d{3})\b")
 TEXT, OPENMETRICS = "text/plain; version=0.0.4", "application/openmetrics-text; version=1.0.0"
 SCRAPES = 3  # of each page, at least
 # Whatever is compared, this differs from scrape to scrape.
@@ -46,6 +50,21 @@ class Case:
     kind: str = TEXT
     labels: Mapping[str, str] = field(default_factory=dict)
     times: bool = False  # series with their own timestamps: compared to the millisecond
+
+
+@cache
+def _began() -> int:
+    return int(time.time() * 1000)
+
+
+def at_present(page: str) -> str:
+    """The page with its times counted from when the first of them was served."""
+
+    def moved(match: re.Match[str]) -> str:
+        at = int(match[1] + match[2]) - NOW + _began()
+        return f"{at / 1000:.3f}" if "." in match[0] else str(at)
+
+    return _MOMENT.sub(moved, page)
 
 
 def rule(**more: Any) -> dict[str, Any]:
@@ -202,7 +221,7 @@ def discovered_configs(targets: Targets, folder: Path) -> list[dict[str, Any]]:
 
 def serve(targets: Targets, *, first: bool) -> None:
     served = {
-        f"/{case.name}": ((case.first if first else case.then).encode(), case.kind)
+        f"/{case.name}": (at_present(case.first if first else case.then).encode(), case.kind)
         for case in CASES
     }
     group = {"targets": [targets.address], "labels": {"a": "b"}}
