@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Annotated, Any, Literal, Self
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
-from pydantic import BeforeValidator, Discriminator, Field, Tag
+from pydantic import BeforeValidator, Discriminator, Field, PlainSerializer, Tag
 
 from fleetpulse.errors import QueryError
 from fleetpulse.matchers import Matcher
@@ -38,10 +38,16 @@ def _selector(value: object) -> tuple[Matcher, ...]:
     return found.matchers
 
 
+def _selector_text(matchers: Sequence[Matcher]) -> str:
+    return f"{{{','.join(map(str, matchers))}}}"
+
+
 class RetentionOverride(Section):
     """For how long some series are kept; what is left out is as for all."""
 
-    match: Annotated[tuple[Matcher, ...], BeforeValidator(_selector)]
+    match: Annotated[
+        tuple[Matcher, ...], BeforeValidator(_selector), PlainSerializer(_selector_text)
+    ]
     raw: Duration | None = Field(None, gt=0)
     tiers: Duration | None = Field(None, ge=0)
 
