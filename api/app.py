@@ -35,6 +35,7 @@ from fleetpulse.promql.result import QueryEngine
 from fleetpulse.storage.base import SampleWriter, SeriesReader
 
 _API = "/api/v1"
+_NOTHING = About()
 
 
 def create_app(
@@ -46,7 +47,7 @@ def create_app(
     registry: CollectorRegistry,
     *,
     now: Callable[[], float] = time.time,
-    about: About = About(),
+    about: About = _NOTHING,
 ) -> Flask:
     """The WSGI application. StartError where keys are needed and there are none.
 

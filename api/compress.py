@@ -25,7 +25,7 @@ def compress(app: Flask) -> None:
         if not accepts_gzip(request.headers.get("Accept-Encoding", "")):
             return response
         if response.is_streamed:
-            response.response = _compressed(response.response)
+            response.response = _compressed(response.iter_encoded())
         elif (response.content_length or 0) < _LEAST:
             return response
         else:

@@ -8,8 +8,14 @@ from api.respond import Refusal, success
 from fleetpulse.promql.config import PromqlConfig
 from fleetpulse.promql.signatures import AGGREGATIONS, EXPERIMENTAL_AGGREGATIONS, SIGNATURES
 
-_OPERATORS = "+ - * / % ^ == != < > <= >= =~ !~ @ and or unless atan2".split()
-_KEYWORDS = "bool by end group_left group_right ignoring offset on start without".split()
+_OPERATORS = (
+    *("+", "-", "*", "/", "%", "^", "==", "!=", "<", ">", "<=", ">=", "=~", "!~", "@"),
+    *("and", "or", "unless", "atan2"),
+)
+_KEYWORDS = (
+    *("bool", "by", "end", "group_left", "group_right", "ignoring", "offset", "on", "start"),
+    "without",
+)
 _FILLS = ("fill", "fill_left", "fill_right")
 _ADMIN = ("delete_series", "clean_tombstones", "snapshot")
 

@@ -102,7 +102,7 @@ def _rfc3339(at: float) -> str:
 
 def _positive(req: Request) -> int:
     text = params.value(req, "limit") or "10"
-    if not text.isdecimal() or not 0 < int(text[:9]):
+    if not text.isdecimal() or not int(text[:9]) > 0:
         raise bad_data("limit must be a positive number")
     if int(text[:9]) > _MOST:
         raise bad_data(f"limit must not exceed {_MOST}")

@@ -1,4 +1,4 @@
-"""The configuration in force as YAML, for whoever may read it: with its defaults, without secrets."""
+"""The configuration in force as YAML: with its defaults, without its secrets."""
 
 import dataclasses
 import re
@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from fleetpulse.records import keys_of
 from fleetpulse.values import ListenAddress, duration, format_duration
 
-SECRET = "<secret>"
+SECRET = "<secret>"  # noqa: S105 - what is shown in place of one
 # The user and password in a URL. Most keys refuse them; in those that do not they are a secret.
 _USER_INFO = re.compile(r"(?<=://)[^/?#@\s]+@")
 

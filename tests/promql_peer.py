@@ -90,6 +90,12 @@ class Peer:
     def __init__(self, url: str, session: requests.Session) -> None:
         self._url, self._session = url, session
 
+    def ask(self, path: str, asked: Any = (), method: str = "GET") -> requests.Response:
+        """Any page of its API; a POST sends a form. A path that begins with / is of the server."""
+        url = self._url.removesuffix("/api/v1") + path if path[:1] == "/" else f"{self._url}/{path}"
+        where = {"data": asked} if method == "POST" else {"params": asked}
+        return self._session.request(method, url, timeout=20, allow_redirects=False, **where)
+
     def range(self, query: str, start_ms: int, end_ms: int, step_ms: int) -> "Answer":
         times = {"start": start_ms / 1000, "end": end_ms / 1000, "step": step_ms / 1000}
         return self._asked("query_range", {"query": query, **times})

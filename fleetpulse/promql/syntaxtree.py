@@ -1,4 +1,4 @@
-"""The tree as JSON, in the form of Prometheus' /api/v1/parse_query (web/api/v1/translate_ast.go)."""
+"""The tree as JSON, in the form of Prometheus' parse_query (web/api/v1/translate_ast.go)."""
 
 from collections.abc import Sequence
 from typing import Any, assert_never

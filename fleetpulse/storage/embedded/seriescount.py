@@ -12,7 +12,6 @@ from fleetpulse.storage.base import Cardinality, Counts
 from fleetpulse.storage.embedded.labeltable import SILENT, Ids, LabelTable
 from fleetpulse.storage.embedded.stats import Stats
 
-
 # Every one of lines on every one of targets; no target is in two.
 Block = tuple[Ids, Ids]
 
