@@ -52,12 +52,13 @@ def lifecycle_blueprint() -> Blueprint:
     """/-/reload and /-/quit, as a Prometheus that runs without --web.enable-lifecycle."""
     bp = Blueprint("lifecycle", __name__)
 
-    @bp.route("/-/<any(reload, quit):name>", methods=["GET", "POST", "PUT"])
-    def lifecycle(name: str) -> Response:  # noqa: ARG001 - both are refused alike
+    def refused() -> Response:
         if request.method in ("GET", "HEAD"):
             return _text("Only POST or PUT requests allowed", 405)
         return _text("Lifecycle API is not enabled; send the process SIGHUP or SIGTERM", 403)
 
+    for name in ("reload", "quit"):
+        bp.add_url_rule(f"/-/{name}", name, refused, methods=["GET", "POST", "PUT"])
     return bp
 
 
