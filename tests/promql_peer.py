@@ -40,9 +40,9 @@ def open_metrics(held: Sequence[Series]) -> str:
 
 
 @contextlib.contextmanager
-def prometheus(folder: Path, page: Path) -> Iterator["Peer"]:
+def prometheus(folder: Path, page: Path, config: str = "scrape_configs: []\n") -> Iterator["Peer"]:
     """One that holds the samples of an OpenMetrics page, on a free port of loopback."""
-    (folder / "prometheus.yml").write_text("scrape_configs: []\n")
+    (folder / "prometheus.yml").write_text(config)
     data = folder / "data"
     importing = ["promtool", "tsdb", "create-blocks-from", "openmetrics", str(page), str(data)]
     subprocess.run(importing, check=True, capture_output=True, timeout=60)

@@ -117,6 +117,10 @@ FILTERS = [
     ("rule_group[]=none", []),
     ("rule_group[]=fast&type=alert", ["Always"]),
     ("file[]=none", []),
+    ('match[]={severity="page"}', ["Always"]),
+    ('match[]={severity="none"}', []),
+    ('match[]={severity="x"}&match[]={severity=~"p.+"}', ["Always"]),
+    ("group_limit=1", ["Always", "one:two"]),
 ]
 
 
