@@ -119,7 +119,7 @@ FILTERS = [
     ("file[]=none", []),
     ('match[]={severity="page"}', ["Always"]),
     ('match[]={severity="none"}', []),
-    ('match[]={severity="x"}&match[]={severity=~"p.+"}', ["Always"]),
+    ('match[]={severity="x"}&match[]={severity=~"p.*"}', ["Always"]),
     ("group_limit=1", ["Always", "one:two"]),
 ]
 
