@@ -24,10 +24,12 @@ def compress(app: Flask) -> None:
         response.vary.add("Accept-Encoding")
         if not accepts_gzip(request.headers.get("Accept-Encoding", "")):
             return response
-        if response.is_streamed:
-            response.response = _compressed(response.iter_encoded())
-        elif (response.content_length or 0) < _LEAST:
+        length = response.content_length
+        if length is not None and length < _LEAST:
             return response
+        if response.is_streamed:
+            response.headers.pop("Content-Length", None)
+            response.response = _compressed(response.iter_encoded())
         else:
             response.set_data(gzip.compress(response.get_data(), _LEVEL, mtime=0))
         response.headers["Content-Encoding"] = "gzip"

@@ -65,6 +65,12 @@ def test_answers_in_gzip(tmp_path: Path, accepted: str, packed: bool) -> None:
     assert body == api.client().get("/api/v1/series?match[]=up").data
 
 
+def test_a_line_of_another_application_stays_as_it_is(tmp_path: Path) -> None:
+    answer = Api(tmp_path).client().get("/-/ready", headers={"Accept-Encoding": "gzip"})
+    assert "Content-Encoding" not in answer.headers
+    assert answer.text == "reads need no key\n"
+
+
 def test_short_answers_stay_as_they_are(tmp_path: Path) -> None:
     answer = Api(tmp_path).client().get("/api/v1/labels", headers={"Accept-Encoding": "gzip"})
     assert "Content-Encoding" not in answer.headers
