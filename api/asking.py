@@ -4,12 +4,14 @@ Not by way of the store: what these know changes with each turn of theirs, and i
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from typing import Any, TypeVar
 from urllib.parse import urlencode
+
+from werkzeug.datastructures import MultiDict
 
 from api.respond import Refusal, bad_data
 from fleetpulse.values import ListenAddress
@@ -90,7 +92,6 @@ def unavailable(warnings: Sequence[str], key: str) -> Refusal:
     return Refusal(503, "; ".join(warnings) or f"nobody to ask in api.{key}")
 
 
-def chosen(args: Mapping[str, Any], names: Sequence[str]) -> list[tuple[str, str]]:
-    """Of a request's parameters those that are handed on, none empty. args: a MultiDict."""
-    pairs = args.items(multi=True)  # type: ignore[call-arg]
-    return [(name, value) for name, value in pairs if name in names and value]
+def chosen(args: "MultiDict[str, str]", names: Sequence[str]) -> list[tuple[str, str]]:
+    """Of a request's parameters those that are handed on, none empty."""
+    return [(name, value) for name, value in args.items(multi=True) if name in names and value]
