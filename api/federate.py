@@ -67,7 +67,7 @@ def _newest(
             found[one.labels] = int(one.times_ms[-1]), float(one.values[-1])
     alive = ((labels, *newest) for labels, newest in found.items() if not is_stale(newest[1]))
     named = (one for one in alive if one[0].name)
-    return sorted(named, key=lambda one: (one[0].name.encode(errors="replace"), one[0]))
+    return sorted(named, key=lambda one: (one[0].name, one[0]))
 
 
 def _page(

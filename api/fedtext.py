@@ -3,11 +3,16 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from fleetpulse.model import Metadata
 from fleetpulse.promql.gofloat import format_g, format_openmetrics
 from fleetpulse.values import is_label_name, is_metric_name
 
+_is_metric_name, _is_label_name = (
+    lru_cache(10_000)(is_metric_name),
+    lru_cache(10_000)(is_label_name),
+)
 _TOTAL = "_total"
 # What a name that is a word cannot have at its place.
 _ODD = re.compile(r"[^a-zA-Z0-9_]|^[0-9]")
@@ -69,10 +74,10 @@ class Format:
         return f"{head}{inner} {self.style.value(value)} {self.style.time(at_ms)}\n"
 
     def _name(self, name: str) -> str:
-        return name if is_metric_name(name) else self._odd(name)
+        return name if _is_metric_name(name) else self._odd(name)
 
     def _label(self, name: str) -> str:
-        return name if is_label_name(name) else self._odd(name)
+        return name if _is_label_name(name) else self._odd(name)
 
     def _odd(self, name: str) -> str:
         """A name that is no word, as Prometheus' schemes have it (common/model, EscapeName)."""
@@ -83,6 +88,7 @@ class Format:
         return _ODD.sub("_", name)
 
 
+@lru_cache(10_000)  # the same few values stand on most lines
 def _escaped(text: str) -> str:
     return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
