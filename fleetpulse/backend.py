@@ -17,7 +17,7 @@ from fleetpulse.promql.config import PromqlConfig
 from fleetpulse.promql.result import QueryEngine
 from fleetpulse.storage.base import SampleWriter, SeriesReader
 from fleetpulse.storage.embedded import DAMAGE_KINDS, EmbeddedStore, Keeping, Rule
-from fleetpulse.storage.influxconfig import InfluxConfig
+from fleetpulse.storage.influx.config import Influx2Config
 from fleetpulse.storage.tee import Tee
 from fleetpulse.yamlconf import Duration, FilePath, Section, Size
 
@@ -77,7 +77,7 @@ class EmbeddedConfig(Section):
     max_size: Size | None = Field(None, ge=1 << 24)
 
 
-class InfluxStoreConfig(InfluxConfig):
+class InfluxStoreConfig(Influx2Config):
     """InfluxDB gets every sample; recent ones are kept here too, for queries and rules."""
 
     retention: Retention = Retention.model_validate({"raw": "1d", "tiers": "1d"})
@@ -175,11 +175,11 @@ def open_storage(
     if isinstance(config, EmbeddedConfig):
         return local
     # Not above: only here is its library worth its memory.
-    from fleetpulse.storage.influx import InfluxWriter
+    from fleetpulse.storage.influx.writer import open_writer
 
     try:
         # Each role queues for itself: a queue has one sender.
-        remote = InfluxWriter(config, data_dir / "spool" / f"{role}.db", registry)
+        remote = open_writer(config, data_dir / "spool" / f"{role}.db", registry)
     except BaseException:
         local.close()
         raise

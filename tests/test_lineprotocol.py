@@ -25,9 +25,10 @@ def line(name: str, **labels: str) -> Labels:
     return Labels.of({METRIC_NAME: name}, **labels)
 
 
-def encode(
-    target: Labels, lines: dict[Labels, float], dialect: Dialect = Influx()
-) -> list[str]:
+INFLUX = Influx()
+
+
+def encode(target: Labels, lines: dict[Labels, float], dialect: Dialect = INFLUX) -> list[str]:
     return LineEncoder(dialect).encode(Page.of(target, AT, lines)).lines
 
 
@@ -63,7 +64,7 @@ def test_plain_tag_values_are_escaped(text: str, written: str) -> None:
     assert encode(Labels.of(instance=text), {line("m", path=text): 1.0}, Plain()) == [expected]
 
 
-INFLUX = [
+WRITTEN = [
     pytest.param("a b", r"a\ b", id="a space is escaped"),
     pytest.param("a,b=c", r"a\,b\=c", id="a comma and an equals sign are escaped"),
     pytest.param("C:\\dir", "C:\\dir", id="a backslash is itself"),
@@ -74,7 +75,7 @@ INFLUX = [
 ]
 
 
-@pytest.mark.parametrize(("text", "written"), INFLUX)
+@pytest.mark.parametrize(("text", "written"), WRITTEN)
 def test_influx_tag_values_are_escaped(text: str, written: str) -> None:
     expected = f"m,path={written},instance={written} value=1.0 {AT}\n"
     assert encode(Labels.of(instance=text), {line("m", path=text): 1.0}) == [expected]

@@ -1,0 +1,97 @@
+"""InfluxDB 1's HTTP API, which later versions have too: one session, bounded answers."""
+
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self
+
+import requests
+import urllib3
+
+from fleetpulse.storage.influx.config import Influx1Config
+from fleetpulse.yamldoc import read_secret
+
+_MOST_OF_AN_ANSWER = 1 << 20
+
+
+class Answer:
+    """status, headers, and at most so much of the body."""
+
+    __slots__ = ("body", "headers", "status")
+
+    def __init__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        self.status, self.headers, self.body = status, headers, body
+
+
+class CannotReachError(Exception):
+    """No answer; the message is for people."""
+
+
+class Influx1Http:
+    """Safe from several threads. No redirect is followed: credentials are for this URL alone."""
+
+    def __init__(self, config: Influx1Config) -> None:
+        self.url = config.url
+        self._session = requests.Session()
+        self._session.trust_env = False  # neither a proxy nor a .netrc of the environment
+        self._session.verify = str(config.ca_file or True) if config.ca_file else True
+        if config.insecure_skip_verify:
+            self._session.verify = False
+        if config.username:
+            password = read_secret(config.password, config.password_file) or ""
+            login = (config.username.encode(), password.encode())
+            self._session.auth = requests.auth.HTTPBasicAuth(*login)
+
+    def post(
+        self,
+        path: str,
+        params: Mapping[str, str],
+        data: bytes | Mapping[str, str],
+        timeout: float,
+        headers: Mapping[str, str] = {},
+    ) -> Answer:
+        """CannotReachError where nobody answers, or not to the end."""
+        try:
+            with self._session.post(
+                self.url + path,
+                params=params,
+                data=data,
+                headers={"Accept-Encoding": "identity", **headers},
+                timeout=timeout,
+                allow_redirects=False,
+                stream=True,  # so that no more is read than we want
+            ) as answer:
+                return Answer(answer.status_code, answer.headers, _body(answer.raw))
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as err:
+            raise CannotReachError(f"cannot be reached: {_reason(err)}") from err
+
+    def close(self) -> None:
+        self._session.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _body(raw: Any) -> bytes:
+    """To the end, at which urllib3 says whether it was cut short, or to the bound."""
+    body = b""
+    while len(body) < _MOST_OF_AN_ANSWER and (part := raw.read(_MOST_OF_AN_ANSWER)):
+        body += part
+    return body
+
+
+def _reason(err: BaseException) -> str:
+    """The innermost reason: what requests wraps around it says the same thrice."""
+    found: BaseException = err
+    while (inner := getattr(found, "reason", None) or found.__cause__ or found.__context__) and (
+        isinstance(inner, BaseException) and inner is not found
+    ):
+        found = inner
+    return " ".join(str(found).split())[:200] or type(found).__name__
