@@ -63,6 +63,9 @@ class Batching(Protocol):
     def spool_max_age(self) -> float | None: ...
 
 
+Describe = Callable[[Mapping[str, Metadata]], None]
+
+
 class SpooledWriter:
     """SampleWriter. write() is back once the samples are on disk; the store gets them by and by.
 
@@ -79,9 +82,11 @@ class SpooledWriter:
         registry: CollectorRegistry,
         *,
         clock: Callable[[], float] = time.monotonic,
+        describe: Describe = lambda _metadata: None,
         on_close: Callable[[], None] = lambda: None,
     ) -> None:
-        self._config, self._codec, self._clock, self._on_close = config, codec, clock, on_close
+        self._config, self._codec, self._clock = config, codec, clock
+        self._describe, self._on_close = describe, on_close
         self._spool = Spool(
             spool_path, max_bytes=config.spool_max_bytes, max_age=config.spool_max_age
         )
@@ -125,7 +130,8 @@ class SpooledWriter:
         self._wake_for(len(items))
 
     def describe(self, metadata: Mapping[str, Metadata]) -> None:
-        """There is no place for type, help and unit in the format."""
+        """Type, help and unit have no place in the format: they go where they are kept."""
+        self._describe(metadata)
 
     def backlog(self) -> int:
         """Bytes that wait to be sent."""

@@ -22,6 +22,13 @@ def _is_http(url: str) -> str:
 Url = Annotated[str, AfterValidator(_is_http)]
 
 
+class InfluxRetention(Section):
+    """How long samples are kept, and windows of five minutes made of them. tiers 0: none."""
+
+    raw: Duration = Field(default=7 * 86400.0, ge=3600)
+    tiers: Duration = Field(default=30 * 86400.0, ge=0)
+
+
 class InfluxConfig(Section):
     """What both versions have in common."""
 
@@ -42,6 +49,11 @@ class InfluxConfig(Section):
     # are dropped and counted.
     spool_max_bytes: Size = Field(default=1 << 30, ge=1 << 10)
     spool_max_age: Duration | None = Field(default=None, gt=0)
+    # Longest time for one read, and its longest answer.
+    query_timeout: Duration = Field(default=60.0, gt=0)
+    max_response: Size = Field(default=1 << 30, ge=1 << 20)
+    # What `fleetpulse influx setup` sees to, and what reads go by.
+    retention: InfluxRetention = Field(default_factory=InfluxRetention)
 
 
 class Influx2Config(InfluxConfig):
@@ -53,6 +65,12 @@ class Influx2Config(InfluxConfig):
     # A token that may read and write the bucket; token_file wins.
     token: Secret | None = None
     token_file: FilePath | None = None
+    # Where windows of five minutes are; empty is the bucket's name with _5m behind it.
+    tier_bucket: str = ""
+
+    @property
+    def windows_bucket(self) -> str:
+        return self.tier_bucket or f"{self.bucket}_5m"
 
     @model_validator(mode="after")
     def _one_token(self) -> Self:
@@ -67,6 +85,8 @@ class Influx1Config(InfluxConfig):
     database: str = Field(min_length=1)
     # Where samples go; empty is the database's default policy.
     retention_policy: str = ""
+    # Where windows of five minutes are.
+    tier_policy: str = Field(default="5m", min_length=1)
     username: str = ""
     password: Secret | None = None
     password_file: FilePath | None = None

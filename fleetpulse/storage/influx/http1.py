@@ -1,6 +1,8 @@
 """InfluxDB 1's HTTP API, which later versions have too: one session, bounded answers."""
 
-from collections.abc import Mapping
+import http.client
+import ssl
+from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -62,7 +64,7 @@ class Influx1Http:
             ) as answer:
                 return Answer(answer.status_code, answer.headers, _body(answer.raw))
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as err:
-            raise CannotReachError(f"cannot be reached: {_reason(err)}") from err
+            raise CannotReachError(f"{reason_of(err)}") from err
 
     def close(self) -> None:
         self._session.close()
@@ -87,11 +89,19 @@ def _body(raw: Any) -> bytes:
     return body
 
 
-def _reason(err: BaseException) -> str:
-    """The innermost reason: what requests wraps around it says the same thrice."""
-    found: BaseException = err
-    while (inner := getattr(found, "reason", None) or found.__cause__ or found.__context__) and (
-        isinstance(inner, BaseException) and inner is not found
-    ):
-        found = inner
-    return " ".join(str(found).split())[:200] or type(found).__name__
+def reason_of(err: BaseException) -> str:
+    """Why there was no answer, or half of one: what requests wraps around it says it thrice."""
+    causes = list(_causes(err))
+    if any(isinstance(one, http.client.IncompleteRead) for one in causes):
+        return "the answer was cut off; did the server end, or a proxy in between?"
+    told = [one for one in causes if isinstance(one, OSError) and one.strerror]
+    reason = told[-1].strerror if told else type(causes[-1]).__name__
+    if isinstance(told[-1] if told else None, ssl.SSLError):
+        return f"{reason}; check storage.ca_file and the name in the server's certificate"
+    return f"cannot be reached: {reason}"
+
+
+def _causes(err: BaseException | None) -> Iterator[BaseException]:
+    while err is not None:
+        yield err
+        err = err.__cause__ or err.__context__

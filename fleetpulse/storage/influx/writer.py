@@ -9,16 +9,21 @@ from fleetpulse.storage.influx.codec import InfluxCodec
 from fleetpulse.storage.influx.config import Influx1Config, Influx2Config
 from fleetpulse.storage.influx.post1 import Influx1Post
 from fleetpulse.storage.sending import Send
-from fleetpulse.storage.spooled import SpooledWriter
+from fleetpulse.storage.spooled import Describe, SpooledWriter
 
 
 def open_writer(
-    config: Influx1Config | Influx2Config, spool_path: Path, registry: CollectorRegistry
+    config: Influx1Config | Influx2Config,
+    spool_path: Path,
+    registry: CollectorRegistry,
+    describe: Describe = lambda _metadata: None,
 ) -> SpooledWriter:
     """StartError where the spool cannot be opened."""
     post = _post_of(config)
     codec = InfluxCodec()
-    return SpooledWriter(config, codec, post, spool_path, registry, on_close=post.close)
+    return SpooledWriter(
+        config, codec, post, spool_path, registry, describe=describe, on_close=post.close
+    )
 
 
 class _Post(Send, Protocol):
