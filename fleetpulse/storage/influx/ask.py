@@ -7,7 +7,7 @@ from typing import Any
 
 import requests
 import urllib3
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase, HTTPBasicAuth
 
@@ -105,7 +105,8 @@ class InfluxAsker:
         ):
             kind = answer.headers.get("Content-Type", "")
             if answer.status_code != 200 or "html" in kind:
-                raise self._fault(answer.status_code, answer.raw.read(_MOST_OF_A_FAULT))
+                body = answer.raw.read(_MOST_OF_A_FAULT)
+                raise self._fault(answer.status_code, _as_json(kind, body))
             yield kind, self._pieces(answer, self._clock() + seconds, seconds)
 
     def _pieces(
@@ -165,6 +166,17 @@ class InfluxAsker:
     def _misshapen(self, what: str) -> StorageError:
         told = f"{self.name}: the answer cannot be read: {what}; check storage.url"
         return StorageError(told, retriable=True)
+
+
+def _as_json(kind: str, body: bytes) -> bytes:
+    """An error in MessagePack as it would be in JSON."""
+    if not kind.startswith(_MSGPACK):
+        return body
+    try:
+        told = [part for part in read_answer([body], float) if isinstance(part, str)]
+    except MsgpackError:
+        return body
+    return to_json({"error": "; ".join(told)})
 
 
 def _auth_of(config: Influx1Config | Influx2Config) -> AuthBase | None:

@@ -63,8 +63,8 @@ def _measurements(matchers: Sequence[Matcher]) -> str:
     """One name, or a pattern: the narrowest that the matchers of the name tell of."""
     named = [one for one in matchers if one.name == METRIC_NAME]
     for one in named:
-        if one.op == "=":
-            return _name(stored_measurement(one.value))
+        if one.op == "=" and _can_be_told(one.value):
+            return _name(stored_measurement(one.value)) if one.value else "/^$/"
     for one in named:
         if one.op == "=~" and (pattern := _pattern(one.value)) is not None:
             return pattern
@@ -79,10 +79,19 @@ def _tags(matchers: Sequence[Matcher]) -> list[str]:
 def _tag(matcher: Matcher) -> str | None:
     """::tag, for a field may have the same name; where no series has it, its text is empty."""
     tag = f"{_name(stored_tag(matcher.name))}::tag"
+    if not _can_be_told(matcher.name):
+        return None
     if matcher.op in ("=", "!="):
+        if not _can_be_told(matcher.value):
+            return None
         return f"{tag} {matcher.op} {_text(stored(matcher.value))}"
     pattern = _pattern(matcher.value)
     return None if pattern is None else f"{tag} {matcher.op} {pattern}"
+
+
+def _can_be_told(text: str) -> bool:
+    """A carriage return in a statement is taken for a line break."""
+    return "\r" not in text
 
 
 def _pattern(pattern: str) -> str | None:
