@@ -81,7 +81,10 @@ def _limit_ratio(ctx: EvalContext, _: Groups, frame: Frame, ratio: Floats) -> Fr
     _warn_of_ratio(ctx, highest, 1.0, capped=highest > 1)
     _warn_of_ratio(ctx, lowest, -1.0, capped=lowest < -1)
     limits = np.clip(ratio, -1.0, 1.0)
-    hashes = np.array([labels_hash(labels) for labels in frame.labels], dtype=np.float64)
+    hashes = np.zeros(frame.rows)
+    for row, labels in enumerate(frame.labels):
+        ctx.check_deadline()
+        hashes[row] = labels_hash(labels)
     offsets = (hashes / float(2**64))[:, None]
     # A ratio of 0 keeps nothing, and no hash is below 0.
     kept = np.where(limits >= 0, offsets < limits, offsets >= 1.0 + limits)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from fleetpulse.errors import QueryError
 from fleetpulse.model import STALE_BITS, Labels, Series
 from fleetpulse.promql.context import EvalContext
-from fleetpulse.promql.frames import Floats, Frame, Mask
+from fleetpulse.promql.frames import ROW, Floats, Frame, Mask
 from fleetpulse.promql.syntax import At, MatrixSelector, Selector
 from fleetpulse.promql.windows import Ints
 from fleetpulse.storage.base import Folded, Hints, SeriesReader, Tier
@@ -90,7 +90,8 @@ class Selectors:
         end_ms = int(evaluation_times(ctx, selector.at)[0]) - selector.offset_ms
         bounds = end_ms - node.range_ms + 1, end_ms
         series = self._fetch(selector, bounds, ctx, Hints(0, node.range_ms, ""))
-        cut = (live_samples(one) for one in series)
+        cut = [live_samples(one) for one in series]
+        ctx.seen.add(np.array([sum(len(one.times_ms) for one in cut)]))
         return [one for one in cut if len(one.times_ms)]
 
     def _newest(self, selector: Selector, ctx: EvalContext, func: str, *, times: bool) -> Frame:
@@ -109,6 +110,7 @@ class Selectors:
             taken = block.values[:, index]
             values[block.rows] = at / 1000 if times else taken
             present[block.rows] = there & (taken.view(np.int64) != STALE_BITS)
+        ctx.seen.add(np.count_nonzero(present, axis=0))
         labels = [one.labels for one in series]
         return Frame(labels, values, present, np.full(len(labels), times)).compact()
 
@@ -125,22 +127,29 @@ class Selectors:
     def _select(
         self, selector: Selector, bounds: tuple[int, int], ctx: EvalContext, hints: Hints
     ) -> Sequence[Series]:
+        budget = ctx.budget
+        left = budget.left()
+        # So many rows would weigh all that is left.
+        most = min(self._max_series or left, left // ROW + 1)
         limited = Hints(
             hints.step_ms,
             hints.range_ms,
             hints.func,
-            ctx.budget.left(),
-            self._max_series,
+            left,
+            most,
             self._tier,
+            budget.check_deadline,
         )
+        began = budget.clock()
         series = self._reader.select(selector.matchers, *bounds, limited)
+        budget.store_seconds += budget.clock() - began
         if self._max_series and len(series) > self._max_series:
             raise QueryError(
                 "execution",
                 f"a selector matches {len(series)} series; at most {self._max_series} are taken:"
                 " narrow it with more matchers",
             )
-        ctx.budget.take(sum(map(_held, series)))
+        budget.keep(sum(map(_held, series)), len(series))
         return series
 
 

@@ -34,7 +34,7 @@ class Reader:
         # The steps are told by the end, which must then be the one that was asked for.
         step_ms = 0 if hints.range_ms or end_ms > _EVER_MS else hints.step_ms
         start_ms, end_ms = _clamped(start_ms, end_ms)
-        budget = Budget(hints.max_samples)
+        budget = Budget(hints.max_samples, hints.check)
         runs: RunsOf = {}
         parts = tiers.TierParts()
         findings: list[Finding] = []
