@@ -1,7 +1,8 @@
 """/api/v1/query and query_range, in the shapes of Prometheus' HTTP API."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TypedDict
 
@@ -13,6 +14,7 @@ from api.config import QueryConfig
 from api.queryrecord import stats_document
 from api.respond import bad_data, success
 from fleetpulse import __version__
+from fleetpulse.errors import QueryError
 from fleetpulse.promql.asker import Asker, asked_by
 from fleetpulse.promql.result import Matrix, QueryEngine, Result, Vector
 from fleetpulse.storage.base import TIERS, Tier
@@ -40,7 +42,7 @@ def blueprint(
         limit = params.limit(request)
         at_ms = params.time_ms(request, "time", default=round(now() * 1000))
         options, expr = _options(request, config), _expr(request)
-        with asked_by(Asker(per_step=_wants_each(request))):
+        with _asking(request):
             result = engine.instant(expr, at_ms, **options)
         return _answer(result, limit, request)
 
@@ -49,7 +51,7 @@ def blueprint(
         limit = params.limit(request)
         start_ms, end_ms, step_ms = _range(request)
         options, expr = _options(request, config), _expr(request)
-        with asked_by(Asker(per_step=_wants_each(request))):
+        with _asking(request):
             result = engine.range(expr, start_ms, end_ms, step_ms, **options)
         return _answer(result, limit, request)
 
@@ -105,9 +107,19 @@ def _lookback_ms(req: Request) -> int | None:
     return max(1, round(seconds * 1000)) if seconds > 0 else None
 
 
-def _wants_each(req: Request) -> bool:
-    """Whether the answer's stats are to tell the samples of each step."""
-    return params.value(req, "stats") == "all"
+@contextmanager
+def _asking(req: Request) -> Iterator[None]:
+    """Samples are counted at each step where the answer is to tell them.
+
+    What is wrong with an expression is refused under the parameter's name, as in Prometheus.
+    """
+    try:
+        with asked_by(Asker(per_step=params.value(req, "stats") == "all")):
+            yield
+    except QueryError as err:
+        if err.error_type == "bad_data":
+            raise params.invalid("query", str(err)) from err
+        raise
 
 
 def _tier(req: Request) -> Tier | None:

@@ -44,7 +44,7 @@ CHANGING = (
     'topk by (job) (1, label_replace(wide * 1000 % 7919, "v", "$1", "i", "(.*)"))'
 )
 GROWN = "wide"
-for _ in range(9):
+for _ in range(6):
     GROWN = f'label_join({GROWN}, "host", "", "host", "host", "host")'
 
 

@@ -9,7 +9,6 @@ from fleetpulse_cli.printing import printable
 
 # `1:6: parse error: …`, as it begins here and comes after the parameter's name in Prometheus.
 _PLACE = re.compile(r"(?:^|: )(\d{1,6}):(\d{1,6}): ")
-_IN_BYTES = 'invalid parameter "query": '  # Prometheus, which counts its columns so
 _AROUND = 2  # lines shown before and after the one with the error
 
 
@@ -25,9 +24,7 @@ def pointed(error: str, expr: str, width: int = 10_000) -> str | None:
     number, column = int(found[1]) - 1, int(found[2]) - 1
     if not 0 <= number < len(lines):
         return None
-    if error.startswith(_IN_BYTES):
-        column = len(lines[number].encode()[: max(column, 0)].decode(errors="ignore"))
-    column = min(max(column, 0), len(lines[number]))
+    column = _column(lines, number, min(max(column, 0), len(lines[number].encode())))
     gutter = len(str(min(len(lines), number + 1 + _AROUND))) if len(lines) > 1 else 0
     room = max(20, width - (gutter + 3 if gutter else 0) - 2)
     shown = []
@@ -40,6 +37,14 @@ def pointed(error: str, expr: str, width: int = 10_000) -> str | None:
         blank = " " * gutter + " | " if gutter else ""
         shown += [f"  {label}{line.text}", f"  {blank}{' ' * line.before}{'^' * line.marked}"]
     return "\n".join(shown)
+
+
+def _column(lines: list[str], number: int, told: int) -> int:
+    """In characters. Prometheus counts bytes: where only those lead to a token, it was that."""
+    before = sum(len(line) + 1 for line in lines[:number])
+    begins = {token.at - before for token in tokenize("\n".join(lines))} | {len(lines[number])}
+    in_bytes = len(lines[number].encode()[:told].decode(errors="ignore"))
+    return in_bytes if told not in begins and in_bytes in begins else min(told, len(lines[number]))
 
 
 def _length(lines: list[str], number: int, column: int) -> int:

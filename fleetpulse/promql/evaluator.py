@@ -39,7 +39,8 @@ _DATE_PARTS = ("days_in_month", "day_of_month", "day_of_week", "day_of_year", "h
 _DEPEND_ON_STEP = frozenset(
     (*_DATE_PARTS, "month", "year", "end", "predict_linear", "range", "start", "step")
 ) | {"time", "timestamp"}
-# Rows × steps reduced by one call: they stay in the processor's cache, and time is checked between.
+# Rows × steps or samples that one call reduces: they stay in the processor's cache, what is made
+# on the way takes little memory, and time is checked between.
 _AT_ONCE = 1 << 17
 _COUNTER_SUFFIXES = ("_total", "_sum", "_count", "_bucket")
 
@@ -188,12 +189,12 @@ def _reduce(
     ctx.budget.take(shape[0] * shape[1])
     values, present = np.zeros(shape), np.zeros(shape, dtype=bool)
     steps = _reduce_past(source, function, ctx, values, present)
-    at_once = max(1, _AT_ONCE // ctx.steps)
     looked = np.zeros(ctx.steps, dtype=np.int64)
     starts, ends, times = source.start_ms[steps], source.end_ms[steps], ctx.steps_ms[steps]
     for block in source.blocks if len(times) else ():
         windows = Windows.cut(block.times, block.values, starts, ends, times)
         looked[steps] += windows.counts * len(block.rows)
+        at_once = max(1, _AT_ONCE // max(ctx.steps, len(block.times)))
         for begin in range(0, len(block.rows), at_once):
             ctx.check_deadline()
             part = slice(begin, begin + at_once)
