@@ -178,7 +178,6 @@ class Evaluator:
         assert isinstance(arg, Subquery)
         inner = inner_context(arg, ctx)
         frame = self.frame(arg.expr, inner) if inner.steps else Frame.empty(0)
-        ctx.seen.add_at_end(inner.seen)
         return as_range(arg, frame, inner, ctx)
 
 

@@ -56,7 +56,9 @@ class Seen:
             self.at += counts
 
     def add_at_end(self, inner: "Seen") -> None:
-        """All that a subquery looked at: Prometheus has it at the last step."""
+        """All that a subquery looked at, where it is the query itself. Around one, a function looks
+        at what it gives, and that alone counts.
+        """
         self.total += inner.total
         if self.at is not None and len(self.at):
             self.at[-1] += inner.total
