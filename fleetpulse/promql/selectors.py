@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from fleetpulse.errors import QueryError
 from fleetpulse.model import STALE_BITS, Labels, Series
 from fleetpulse.promql.context import EvalContext
-from fleetpulse.promql.frames import ROW, Floats, Frame, Mask
+from fleetpulse.promql.frames import Floats, Frame, Mask
 from fleetpulse.promql.syntax import At, MatrixSelector, Selector
 from fleetpulse.promql.windows import Ints
 from fleetpulse.storage.base import Folded, Hints, SeriesReader, Tier
@@ -129,14 +129,12 @@ class Selectors:
     ) -> Sequence[Series]:
         budget = ctx.budget
         left = budget.left()
-        # So many rows would weigh all that is left.
-        most = min(self._max_series or left, left // ROW + 1)
         limited = Hints(
             hints.step_ms,
             hints.range_ms,
             hints.func,
             left,
-            most,
+            self._max_series,
             self._tier,
             budget.check_deadline,
         )
@@ -154,8 +152,8 @@ class Selectors:
 
 
 def _held(series: Series) -> int:
-    """How many samples, and windows that stand for samples."""
-    past = len(series.history.times_ms) if isinstance(series, Folded) else 0
+    """How many samples, and windows that stand for samples: with twice as many numbers each."""
+    past = 2 * len(series.history.times_ms) if isinstance(series, Folded) else 0
     return len(series.times_ms) + past
 
 

@@ -48,7 +48,8 @@ class Reader:
                 if plan is not None:
                     until = min(plan.until_ms, end_ms + WINDOW_MS)
                     bounds = (start_ms, until)
-                    tiers.read_parts(db, lines, targets, bounds, plan.column, parts, findings)
+                    column = plan.column
+                    tiers.read_parts(db, lines, targets, bounds, column, budget, parts, findings)
                 bounds = (from_ms, end_ms)
                 chunks.read_runs(db, lines, targets, bounds, budget, runs, findings, step_ms)
                 for shape in group.shapes:
