@@ -12,8 +12,7 @@ from api import params
 from api.answers import answer
 from api.config import QueryConfig
 from api.queryrecord import stats_document
-from api.respond import bad_data, success
-from fleetpulse import __version__
+from api.respond import bad_data
 from fleetpulse.errors import QueryError
 from fleetpulse.promql.asker import Asker, asked_by
 from fleetpulse.promql.result import Matrix, QueryEngine, Result, Vector
@@ -21,15 +20,6 @@ from fleetpulse.storage.base import TIERS, Tier
 
 _MAX_STEPS = 11_000  # Prometheus' own bound: 60 s over a week, one hour over a year
 _TRUNCATED = "results truncated due to limit"
-# Grafana chooses what it asks by this version: the API is that of Prometheus 3.
-_BUILD_INFO = {
-    "version": f"3.0.0+fleetpulse.{__version__}",
-    "revision": "",
-    "branch": "",
-    "buildUser": "",
-    "buildDate": "",
-    "goVersion": "",
-}
 
 
 def blueprint(
@@ -54,15 +44,6 @@ def blueprint(
         with _asking(request):
             result = engine.range(expr, start_ms, end_ms, step_ms, **options)
         return _answer(result, limit, request)
-
-    @bp.get("/query_exemplars")
-    def exemplars() -> Response:
-        """Exemplars are not kept; dashboards ask for them all the same."""
-        return success([])
-
-    @bp.get("/status/buildinfo")
-    def build_info() -> Response:
-        return success(_BUILD_INFO)
 
     return bp
 
