@@ -8,8 +8,8 @@ from flask import Blueprint, Request, Response, request
 
 from api import params
 from api.config import QueryConfig
-from api.jsonvalues import data_json
-from api.respond import bad_data, success, success_text
+from api.jsonvalues import data_parts
+from api.respond import bad_data, success, success_parts
 from fleetpulse import __version__
 from fleetpulse.promql.result import Matrix, QueryEngine, Result, Vector
 from fleetpulse.storage.base import TIERS, Tier
@@ -112,7 +112,7 @@ def check_step(start_ms: int, end_ms: int, step_ms: int) -> None:
 
 def _answer(result: Result, limit: int) -> Response:
     result = _limited(result, limit)
-    return success_text(data_json(result.data), result.warnings, result.infos)
+    return success_parts(data_parts(result.data), result.warnings, result.infos)
 
 
 def _limited(result: Result, limit: int) -> Result:
