@@ -14,7 +14,7 @@ from fleetpulse.promql.functions import FUNCTIONS
 from fleetpulse.promql.groups import check_distinct, unite
 from fleetpulse.promql.past import Stretch
 from fleetpulse.promql.rangefunctions import RANGE_FUNCTIONS, RangeFunction
-from fleetpulse.promql.selectors import RangeVector, Selectors
+from fleetpulse.promql.selectors import RangeVector, Selectors, all_windows
 from fleetpulse.promql.subquery import as_range, inner_context
 from fleetpulse.promql.syntax import (
     Aggregate,
@@ -32,7 +32,6 @@ from fleetpulse.promql.syntax import (
     unwrap,
     value_type,
 )
-from fleetpulse.promql.windows import Windows
 
 # What these answer depends on the time of the evaluation, whatever their arguments say.
 _DATE_PARTS = ("days_in_month", "day_of_month", "day_of_week", "day_of_year", "hour", "minute")
@@ -181,13 +180,12 @@ def _reduce(
     values, present = np.zeros(shape), np.zeros(shape, dtype=bool)
     steps = _reduce_past(source, function, ctx, values, present)
     at_once = max(1, _AT_ONCE // ctx.steps)
-    starts, ends, times = source.start_ms[steps], source.end_ms[steps], ctx.steps_ms[steps]
-    for block in source.blocks if len(times) else ():
-        windows = Windows.cut(block.times, block.values, starts, ends, times)
-        for begin in range(0, len(block.rows), at_once):
+    bounds = source.start_ms[steps], source.end_ms[steps], ctx.steps_ms[steps]
+    for of_windows, windows in all_windows(source.blocks, *bounds):
+        for begin in range(0, len(of_windows), at_once):
             ctx.check_deadline()
             part = slice(begin, begin + at_once)
-            rows = block.rows[part]
+            rows = of_windows[part]
             reduced = function.reduce(windows.only(part), scalars, ctx)
             values[rows, steps], present[rows, steps] = reduced
     dropped: Mask = source.drop_name if function.keeps_name else np.ones(shape[0], dtype=bool)

@@ -1,6 +1,6 @@
 """Rows of a frame put into groups by their labels, and arrays reduced group by group."""
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -76,6 +76,13 @@ class Groups:
         """The rows of each filled group."""
         return np.split(self.order, self.starts[1:]) if len(self.filled) else []
 
+    def by_size(self) -> Iterator[tuple[Index, Index]]:
+        """Groups with as many rows as each other: (groups,), and the rows of each (groups, size)."""
+        sizes = np.diff(np.append(self.starts, len(self.order)))
+        for size in np.unique(sizes).tolist():
+            alike = np.flatnonzero(sizes == size)
+            yield self.filled[alike], self.order[self.starts[alike, None] + np.arange(size)]
+
     def any(self, cells: Mask) -> Mask:
         """(groups, steps): whether any row of the group is set."""
         out = np.zeros((self.count, cells.shape[1]), dtype=bool)
@@ -86,7 +93,9 @@ class Groups:
     def tally(self, cells: Mask) -> NDArray[np.int64]:
         """(groups, steps): how many rows of the group are set."""
         out = np.zeros((self.count, cells.shape[1]), dtype=np.int64)
-        if len(self.filled):
+        if cells.all():
+            out += self.sizes[:, None]
+        elif len(self.filled):
             ordered = cells[self.order]
             out[self.filled] = np.add.reduceat(ordered, self.starts, axis=0, dtype=np.int64)
         return out

@@ -4,7 +4,7 @@ A window holds the samples in (start, end]: left-open, as Prometheus 3 has it. A
 (rows, samples) on the way in and (rows, steps) on the way out.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +23,9 @@ _BLOCK, _SHARED = 64, 8
 @dataclass(frozen=True, slots=True)
 class Windows:
     """times int64 (samples,), values float64 (rows, samples), at least one sample.
+
+    Rows whose windows are the same samples by number may each have times of their own; times are
+    (rows, samples) then, and what is reckoned from them is told for each row.
 
     Window i is samples lo[i]:hi[i], those in (start_ms[i], end_ms[i]]; steps_ms[i] is the time of
     the evaluation, which differs from end_ms with offset and @.
@@ -44,6 +47,16 @@ class Windows:
         hi = np.maximum(lo, np.searchsorted(times, end_ms, side="right"))
         return cls(times, values, lo, hi, start_ms, end_ms, steps_ms)
 
+    @classmethod
+    def together(cls, parts: "Sequence[Windows]") -> "Windows":
+        """One of all parts, whose windows are the same samples by number."""
+        one = parts[0]
+        if len(parts) == 1:
+            return one
+        times = np.concatenate([np.broadcast_to(part.times, part.values.shape) for part in parts])
+        values = np.concatenate([part.values for part in parts])
+        return cls(times, values, one.lo, one.hi, one.start_ms, one.end_ms, one.steps_ms)
+
     @property
     def rows(self) -> int:
         return len(self.values)
@@ -57,9 +70,17 @@ class Windows:
         """The samples in the fullest window."""
         return int(self.counts.max(initial=0))
 
+    @property
+    def samples(self) -> int:
+        return int(self.values.shape[1])
+
+    def times_at(self, index: Ints) -> Ints:
+        """Of samples by number, (steps,) or (rows, steps)."""
+        return self.times[..., index]
+
     def first_index(self) -> Ints:
         """Of each window; any valid index where the window is empty."""
-        return np.minimum(self.lo, len(self.times) - 1)
+        return np.minimum(self.lo, self.samples - 1)
 
     def last_index(self) -> Ints:
         return np.maximum(self.hi - 1, 0)
@@ -71,7 +92,7 @@ class Windows:
     def only(self, rows: NDArray[np.intp] | slice) -> "Windows":
         """The same windows over some of the series."""
         return Windows(
-            self.times,
+            self.times if self.times.ndim == 1 else self.times[rows],
             self.values[rows],
             self.lo,
             self.hi,
@@ -119,7 +140,7 @@ def scan(windows: Windows, check: Callable[[], None]) -> Iterator[tuple[int, Mas
     live (steps,): windows with a k-th sample. index (steps,): where in the series it is.
     values (rows, steps): the k-th samples; anything where not live. check is called each turn.
     """
-    last = len(windows.times) - 1
+    last = windows.samples - 1
     for k in range(windows.longest):
         check()
         index = windows.lo + k
@@ -140,5 +161,5 @@ def spread(windows: Windows, row: int) -> Iterator[tuple[slice, Floats]]:
         part = slice(begin, begin + size)
         index = windows.lo[part, None] + offsets
         inside = index < windows.hi[part, None]
-        values = windows.values[row][np.minimum(index, len(windows.times) - 1)]
+        values = windows.values[row][np.minimum(index, windows.samples - 1)]
         yield part, np.where(inside, values, np.nan)
