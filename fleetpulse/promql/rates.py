@@ -89,15 +89,12 @@ def _extrapolated(windows: Windows, divisor: Floats | float, *, counter: bool) -
     if counter:
         _add_resets(windows, gained)
     span = _Span.of(windows)
-    rows = _maybe_near_zero(start, gained, span) if counter else []
-    if len(rows) == 0:
-        gained *= span.factor(span.to_start) / divisor
-        return gained
+    factor = span.factor(span.to_start) / divisor
+    rows = _maybe_near_zero(windows, start, gained, span) if counter else []
     near = gained[rows]
-    to_start = _not_below_zero(start[rows], near, span.only(rows))
-    near *= span.only(rows).factor(to_start) / divisor
-    gained *= span.factor(span.to_start) / divisor
-    gained[rows] = near
+    gained *= windows.by_row(factor)
+    if len(rows):
+        gained[rows] = near * _near_zero(span.of_rows(windows.only(rows)), start[rows], near) / divisor
     return gained
 
 
@@ -118,7 +115,7 @@ def _add_resets(windows: Windows, gained: Floats) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Span:
-    """Seconds of each window, (steps,) or (rows, steps): from its first sample to its last, and
+    """Seconds of each window, (steps,) or (targets, steps): from its first sample to its last, and
     how far to extrapolate to its bounds."""
 
     sampled: Floats
@@ -127,8 +124,8 @@ class _Span:
 
     @classmethod
     def of(cls, windows: Windows) -> "_Span":
-        first = windows.times_at(windows.first_index())
-        last = windows.times_at(windows.last_index())
+        first = windows.target_times_at(windows.first_index())
+        last = windows.target_times_at(windows.last_index())
         sampled = (last - first) / 1000
         between = sampled / np.maximum(windows.counts - 1, 1)
         return cls(
@@ -137,10 +134,10 @@ class _Span:
             _margin((windows.end_ms - last) / 1000, between),
         )
 
-    def only(self, rows: Index) -> "_Span":
-        if self.sampled.ndim == 1:
-            return self
-        return _Span(self.sampled[rows], self.to_start[rows], self.to_end[rows])
+    def of_rows(self, windows: Windows) -> "_Span":
+        """The same, (steps,) or (rows, steps)."""
+        told = (self.sampled, self.to_start, self.to_end)
+        return _Span(*(windows.by_row(seconds) for seconds in told))
 
     def factor(self, to_start: Floats) -> Floats:
         """By what the samples' own change is to be multiplied."""
@@ -154,21 +151,23 @@ def _margin(seconds: Floats, between: Floats) -> Floats:
     return np.where(seconds >= between * 1.1, between / 2, seconds)
 
 
-def _maybe_near_zero(start: Floats, gained: Floats, span: _Span) -> Index:
-    """Rows of which some window may begin so low that _not_below_zero() matters.
+def _maybe_near_zero(windows: Windows, start: Floats, gained: Floats, span: _Span) -> Index:
+    """Rows of which some window may begin so low that _near_zero() matters.
 
     By the lowest start and the highest gain of each: most counters are far from zero.
     """
     share = span.to_start / np.where(span.sampled > 0, span.sampled, np.inf)
     furthest = 1.01 * share.max(axis=-1)
-    far = start.min(axis=1) >= gained.max(axis=1) * furthest
-    far &= start.min(axis=1) >= 0
+    if windows.target is not None:
+        furthest = furthest[windows.target]
+    lowest = start.min(axis=1)
+    far = (lowest >= gained.max(axis=1) * furthest) & (lowest >= 0)
     rows: Index = np.flatnonzero(~far)
     return rows
 
 
-def _not_below_zero(start: Floats, gained: Floats, span: _Span) -> Floats:
-    """to_start, but no further back than where the counter would have been zero."""
+def _near_zero(span: _Span, start: Floats, gained: Floats) -> Floats:
+    """The factor, but reaching no further back than where the counter would have been zero."""
     to_zero = span.sampled * (start / gained)
     nearer = (gained > 0) & (start >= 0) & (to_zero < span.to_start)
-    return np.where(nearer, to_zero, span.to_start)
+    return span.factor(np.where(nearer, to_zero, span.to_start))

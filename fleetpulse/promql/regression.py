@@ -70,7 +70,7 @@ def _sums_by_window(windows: Windows, origin: Ints, ctx: EvalContext) -> Sums:
     for step in np.flatnonzero(windows.counts).tolist():
         ctx.check_deadline()
         inside = slice(windows.lo[step], windows.hi[step])
-        x = (windows.times[..., inside] - origin[..., step, None]) / 1000
+        x = (windows.by_row(windows.times[..., inside]) - origin[..., step, None]) / 1000
         y = windows.values[:, inside]
         x = np.atleast_2d(x)
         x_sum[:, step], xx_sum[:, step] = kahan.total(x), kahan.total(x * x)

@@ -15,7 +15,7 @@ from fleetpulse.promql.windows import Ints, Windows
 from fleetpulse.storage.base import Folded, Hints, SeriesReader, Tier
 
 
-_FEW = 4  # series of a target
+_FEW = 64  # series of a target
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,8 @@ A window holds the samples in (start, end]: left-open, as Prometheus 3 has it. A
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from fleetpulse.promql.frames import Floats, Mask
 
 Ints = NDArray[np.int64]
+Number = TypeVar("Number", np.int64, np.float64)
 
 # At most this many values are laid out at once where windows are copied side by side.
 _CHUNK = 1 << 20
@@ -24,8 +26,8 @@ _BLOCK, _SHARED = 64, 8
 class Windows:
     """times int64 (samples,), values float64 (rows, samples), at least one sample.
 
-    Rows whose windows are the same samples by number may each have times of their own; times are
-    (rows, samples) then, and what is reckoned from them is told for each row.
+    Series of several targets may be together, where their windows are the same samples by number:
+    times are then (targets, samples), and target (rows,) says of each row whose they are.
 
     Window i is samples lo[i]:hi[i], those in (start_ms[i], end_ms[i]]; steps_ms[i] is the time of
     the evaluation, which differs from end_ms with offset and @.
@@ -38,6 +40,7 @@ class Windows:
     start_ms: Ints
     end_ms: Ints
     steps_ms: Ints
+    target: NDArray[np.intp] | None = None
 
     @classmethod
     def cut(
@@ -53,9 +56,16 @@ class Windows:
         one = parts[0]
         if len(parts) == 1:
             return one
-        times = np.concatenate([np.broadcast_to(part.times, part.values.shape) for part in parts])
-        values = np.concatenate([part.values for part in parts])
-        return cls(times, values, one.lo, one.hi, one.start_ms, one.end_ms, one.steps_ms)
+        return cls(
+            np.stack([part.times for part in parts]),
+            np.concatenate([part.values for part in parts]),
+            one.lo,
+            one.hi,
+            one.start_ms,
+            one.end_ms,
+            one.steps_ms,
+            np.repeat(np.arange(len(parts)), [part.rows for part in parts]),
+        )
 
     @property
     def rows(self) -> int:
@@ -76,7 +86,15 @@ class Windows:
 
     def times_at(self, index: Ints) -> Ints:
         """Of samples by number, (steps,) or (rows, steps)."""
+        return self.by_row(self.target_times_at(index))
+
+    def target_times_at(self, index: Ints) -> Ints:
+        """The same, (steps,) or (targets, steps): what is reckoned from them is so less often."""
         return self.times[..., index]
+
+    def by_row(self, told: NDArray[Number]) -> NDArray[Number]:
+        """What is told (steps,), of all alike, or (targets, steps): then (rows, steps)."""
+        return told if self.target is None else told[self.target]
 
     def first_index(self) -> Ints:
         """Of each window; any valid index where the window is empty."""
@@ -91,14 +109,10 @@ class Windows:
 
     def only(self, rows: NDArray[np.intp] | slice) -> "Windows":
         """The same windows over some of the series."""
-        return Windows(
-            self.times if self.times.ndim == 1 else self.times[rows],
-            self.values[rows],
-            self.lo,
-            self.hi,
-            self.start_ms,
-            self.end_ms,
-            self.steps_ms,
+        return replace(
+            self,
+            values=self.values[rows],
+            target=None if self.target is None else self.target[rows],
         )
 
 
