@@ -64,13 +64,20 @@ def bad_data(message: str) -> Refusal:
 def success(
     data: Any, warnings: Sequence[str] = (), infos: Sequence[str] = (), code: int = 200
 ) -> Response:
-    return success_parts((dumps(data),), warnings, infos, code)
+    return success_text(dumps(data), warnings, infos, code)
+
+
+def success_text(
+    data: str, warnings: Sequence[str] = (), infos: Sequence[str] = (), code: int = 200
+) -> Response:
+    """The same for data that is JSON text already."""
+    return success_parts((data,), warnings, infos, code)
 
 
 def success_parts(
     data: Iterable[str], warnings: Sequence[str] = (), infos: Sequence[str] = (), code: int = 200
 ) -> Response:
-    """The same for data as JSON text, in pieces: one of many megabytes is put together once and not copied."""
+    """The same for text in pieces: many megabytes are put together once, and not copied."""
     notes = "".join(
         f',"{name}":{dumps(list(texts))}'
         for name, texts in (("warnings", warnings), ("infos", infos))
