@@ -9,6 +9,7 @@ from decimal import Decimal
 from json.encoder import encode_basestring
 
 import numpy as np
+from numpy.typing import NDArray
 
 from api.respond import dumps
 from api.valuetexts import pairs_texts, seconds, time_marks, value_text, value_texts
@@ -70,7 +71,7 @@ def _of_same_times(series: Sequence[Series]) -> Iterator[Sequence[Series]]:
             begin = place
 
 
-def _same(times: "np.ndarray[tuple[int], np.dtype[np.int64]]", other: object) -> bool:
+def _same(times: NDArray[np.int64], other: NDArray[np.int64]) -> bool:
     return times is other or bool(np.array_equal(times, other))
 
 

@@ -79,7 +79,7 @@ def time_marks(times_ms: NDArray[np.int64]) -> list[str]:
         texts = _split(_dumped(np.ascontiguousarray(times_ms // 1000)))
     else:
         texts = [seconds(at) for at in times_ms.tolist()]
-    return ('[[' + ',"\0"],['.join(texts) + ',"').split("\0")
+    return ("[[" + ',"\0"],['.join(texts) + ',"').split("\0")
 
 
 def seconds(at_ms: int) -> str:

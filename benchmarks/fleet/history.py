@@ -51,9 +51,7 @@ class History:
         for turn in range(len(self.times[0])):
             yield [
                 Page(target, layout, int(times[turn]), array("d", values[turn].tobytes()))
-                for target, times, values in zip(
-                    self.targets, self.times, self.values, strict=True
-                )
+                for target, times, values in zip(self.targets, self.times, self.values, strict=True)
             ]
 
     def write_text(self, path: Path) -> None:

@@ -15,6 +15,8 @@ from fleetpulse.promql.windows import Windows, reduce_windows
 
 Reduced = tuple[Floats, Mask]
 
+_NONE: Index = np.zeros(0, dtype=np.intp)
+
 
 def rate(windows: Windows, _scalars: Sequence[Floats], _ctx: EvalContext) -> Reduced:
     seconds = (windows.end_ms - windows.start_ms) / 1000
@@ -89,12 +91,15 @@ def _extrapolated(windows: Windows, divisor: Floats | float, *, counter: bool) -
     if counter:
         _add_resets(windows, gained)
     span = _Span.of(windows)
-    factor = span.factor(span.to_start) / divisor
-    rows = _maybe_near_zero(windows, start, gained, span) if counter else []
+    factor = windows.by_row(span.factor(span.to_start) / divisor)
+    rows = _maybe_near_zero(windows, start, gained, span) if counter else _NONE
+    if len(rows) == 0:
+        gained *= factor
+        return gained
     near = gained[rows]
-    gained *= windows.by_row(factor)
-    if len(rows):
-        gained[rows] = near * _near_zero(span.of_rows(windows.only(rows)), start[rows], near) / divisor
+    of_rows = span.of_rows(windows.only(rows))
+    gained *= factor
+    gained[rows] = near * (_near_zero(of_rows, start[rows], near) / divisor)
     return gained
 
 

@@ -14,7 +14,6 @@ from fleetpulse.promql.syntax import At, MatrixSelector, Selector
 from fleetpulse.promql.windows import Ints, Windows
 from fleetpulse.storage.base import Folded, Hints, SeriesReader, Tier
 
-
 _FEW = 64  # series of a target
 
 

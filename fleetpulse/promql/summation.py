@@ -13,7 +13,7 @@ import numpy as np
 
 from fleetpulse.promql import kahan
 from fleetpulse.promql.frames import Floats, Mask
-from fleetpulse.promql.groups import Groups, Index
+from fleetpulse.promql.groups import Groups
 
 Counts = Floats
 
