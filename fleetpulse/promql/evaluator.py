@@ -14,6 +14,7 @@ from fleetpulse.promql.functions import FUNCTIONS
 from fleetpulse.promql.groups import check_distinct, unite
 from fleetpulse.promql.past import Stretch
 from fleetpulse.promql.rangefunctions import RANGE_FUNCTIONS, RangeFunction
+from fleetpulse.promql.repeats import Repeats
 from fleetpulse.promql.selectors import RangeVector, Selectors, all_windows
 from fleetpulse.promql.subquery import as_range, inner_context
 from fleetpulse.promql.syntax import (
@@ -48,10 +49,13 @@ class Evaluator:
 
     def __init__(self, selectors: Selectors) -> None:
         self._selectors = selectors
+        self._repeats = Repeats()
 
     def evaluate(self, expr: Expr, ctx: EvalContext, func: str = "") -> Value:
         """The value at ctx's steps. func: the call or aggregation right around, a hint only."""
-        return _settled(self._evaluate(expr, ctx, func), ctx)
+        return self._repeats.once(
+            expr, ctx, func, lambda: _settled(self._evaluate(expr, ctx, func), ctx)
+        )
 
     def _evaluate(self, expr: Expr, ctx: EvalContext, func: str) -> Value:
         ctx.check_deadline()
