@@ -60,3 +60,14 @@ def test_the_store_is_asked_once_for_what_is_selected_twice() -> None:
     reader = FakeReader(fleet())
     Engine(reader).instant("sum(rate(cpu_total[5m])) / count(rate(cpu_total[5m]))", AT_MS)
     assert len(reader.asked) == 1
+
+
+def test_what_is_worked_out_once_counts_as_often_as_it_stands_there() -> None:
+    engine = Engine(FakeReader(fleet()))
+    one = engine.range("sum(rate(cpu_total[5m]))", 600_000, 900_000, 60_000).stats
+    two = engine.range(
+        "sum(rate(cpu_total[5m])) + sum(rate(cpu_total[5m]))", 600_000, 900_000, 60_000
+    ).stats
+    assert one is not None
+    assert two is not None
+    assert two.samples == 2 * one.samples
