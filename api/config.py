@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field, field_validator
 
+from api.remotewrite.config import RemoteWriteConfig
 from fleetpulse.values import ListenAddress, is_label_name
 from fleetpulse.yamlconf import Duration, Listen, Section, Size
 
@@ -118,6 +119,7 @@ class ApiConfig(Section):
     scrapers: tuple[Listen, ...] = ()
     query: QueryConfig = QueryConfig()
     push: PushConfig = PushConfig()
+    remote_write: RemoteWriteConfig = RemoteWriteConfig()
     servers: ServersConfig = ServersConfig()
 
     @field_validator("cors_origins")

@@ -164,9 +164,13 @@ def _run_api(options: argparse.Namespace) -> None:
         # What is pushed for a time that is not kept any more would be stored for nothing.
         max_age = min(config.push.max_age, storage.keeps)
         push = config.push.model_copy(update={"max_age": max_age})
+        max_age = min(config.remote_write.max_age, storage.keeps)
+        remote_write = config.remote_write.model_copy(update={"max_age": max_age})
         # With nothing said, the scraper of the same file is the one to ask.
         scrapers = config.scrapers or (settings.current.scraper.listen,)
-        config = config.model_copy(update={"push": push, "scrapers": scrapers})
+        config = config.model_copy(
+            update={"push": push, "remote_write": remote_write, "scrapers": scrapers}
+        )
         return create_app(config, storage.engine, storage.reader, storage.writer, keys, registry)
 
     _serve(settings, create, config.listen, config.threads, apply=check)
