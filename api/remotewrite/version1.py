@@ -33,12 +33,15 @@ def _walk(body: bytes, table: SeriesTable, slow: "_Slow", arrivals: Arrivals) ->
     zero, zero_ends = arrivals.zero.append, arrivals.zero_ends.append
     at, size = 0, len(body)
     while at < size:
-        start = at + 2
+        start = at + 3
         if start >= size or body[at] != _SERIES_TAG:
             at = slow.other(at)
             continue
-        length = body[at + 1]
-        if length >= 0x80:
+        # Nearly all are of 128 to 16,383 bytes, which two bytes tell.
+        length, high = body[at + 1], body[at + 2]
+        if length >= 0x80 > high:
+            length += (high - 1) << 7
+        else:
             length, start = varint(body, at + 1, size)
         at = start + length
         if at > size:
@@ -155,6 +158,12 @@ class _Slow:
 
 
 def _label(body: bytes, start: int, end: int) -> tuple[str, str]:
+    """Name and value; the usual form, two short texts, is read at once."""
+    if end - start >= 4 and body[start] == 0x0A and body[start + 1] < 0x80:
+        middle = start + 2 + body[start + 1]
+        length = body[middle + 1] if middle + 2 <= end and body[middle] == 0x12 else 0x80
+        if length < 0x80 and middle + 2 + length == end:
+            return text(body, start + 2, middle), text(body, middle + 2, end)
     name = value = ""
     for number, kind, begin, stop in fields(body, start, end):
         if number in (1, 2):

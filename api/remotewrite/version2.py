@@ -24,6 +24,8 @@ _TYPES: dict[int, MetricType] = {
 _SYMBOL, _SERIES = 4, 5
 _SERIES_TAG, _REFS_TAG, _SAMPLE_TAG, _METADATA_TAG = 0x2A, 0x0A, 0x12, 0x2A
 
+_USUAL = (FULL, ZERO)
+
 _Known = int | SeriesRefusedError
 
 
@@ -71,36 +73,35 @@ def _outline(body: bytes) -> _Outline:
     add_refs, add_end = found.refs.append, found.ends.append
     add_metadata, add_span = found.metadata.append, found.spans.append
     while at < size:
-        if body[at] != _SERIES_TAG:
+        start = at + 2
+        if start >= size or body[at] != _SERIES_TAG:
             at = _other(body, at, found)
             continue
-        length, start = varint(body, at + 1, size)
+        length = body[at + 1]
+        if length >= 0x80:
+            length, start = varint(body, at + 1, size)
         at = start + length
         if at > size:
             raise WireError(f"byte {start}: a series is longer than the message")
-        if length < ZERO or body[start] != _REFS_TAG or body[start + 1] >= 0x80:
-            _series(body, start, at, found)
-            continue
-        refs_end = start + 2 + body[start + 1]
-        width = body[refs_end + 1] + 2 if refs_end + 1 < at else 0
-        end = refs_end + width
+        refs_end = start + 2 + body[start + 1] if length > 2 else at
+        end = refs_end + 2 + body[refs_end + 1] if refs_end + 1 < at else at
         if (
-            width not in (FULL, ZERO)
-            or body[refs_end] != _SAMPLE_TAG
-            or not (end == at or _ends_with_metadata(body, end, at))
+            body[start] == _REFS_TAG
+            and body[start + 1] < 0x80
+            and end - refs_end in _USUAL
+            and body[refs_end] == _SAMPLE_TAG
+            and (
+                end == at
+                or (end + 1 < at and body[end] == _METADATA_TAG and end + 2 + body[end + 1] == at)
+            )
         ):
+            add_refs(body[start + 2 : refs_end])
+            add_end(end if end - refs_end == FULL else -end)
+            add_metadata(body[end + 2 : at])
+            add_span((start, at))
+        else:
             _series(body, start, at, found)
-            continue
-        add_refs(body[start + 2 : refs_end])
-        add_end(end if width == FULL else -end)
-        add_metadata(body[end + 2 : at])
-        add_span((start, at))
     return found
-
-
-def _ends_with_metadata(body: bytes, at: int, end: int) -> bool:
-    """Whether body[at:end] is the field metadata and no more."""
-    return at + 2 <= end and body[at] == _METADATA_TAG and at + 2 + body[at + 1] == end
 
 
 def _other(body: bytes, at: int, found: _Outline) -> int:
@@ -236,21 +237,19 @@ class _Slow:
 def _describe(outline: _Outline, refs: _References, incoming: Incoming) -> None:
     """Type, help and unit by metric name, as the series tell them."""
     kinds: dict[bytes, int] = {}
-    told = np.fromiter(
-        (kinds.setdefault(one, len(kinds)) for one in outline.metadata),
-        np.int64,
-        len(outline.metadata),
-    )
-    if not any(kinds):
+    numbers = [kinds.setdefault(one, len(kinds)) for one in outline.metadata]
+    texts = outline.symbols
+    if not any(kinds) or b"__name__" not in texts:
         return
-    begins = refs.bounds[:-1]
-    named = np.flatnonzero(np.diff(refs.bounds) >= 2)
-    # Labels are sorted: the name is the first, unless some label begins with a capital letter.
+    # Labels are sorted: the name comes first, unless some label begins with a capital letter.
+    begins = refs.bounds[:-1][np.diff(refs.bounds) >= 2]
+    told = np.array(numbers, np.int64)[np.diff(refs.bounds) >= 2]
+    named = refs.refs[begins] == texts.index(b"__name__")
     names = refs.refs[begins[named] + 1]
-    pairs = np.unique(np.stack([refs.refs[begins[named]], names, told[named]]), axis=1)
-    texts, metadata = outline.symbols, list(kinds)
-    for label, name, kind in pairs.T.tolist():
-        if max(label, name) < len(texts) and texts[label] == b"__name__" and metadata[kind]:
+    metadata = list(kinds)
+    for pair in np.unique(names * len(kinds) + told[named]).tolist():
+        name, kind = divmod(pair, len(kinds))
+        if metadata[kind] and name < len(texts):
             found = _metadata(metadata[kind], texts)
             incoming.metadata[texts[name].decode("utf-8", "replace")] = found
 

@@ -37,11 +37,17 @@ def fields(body: bytes, at: int, end: int) -> Iterator[tuple[int, int, int, int]
     Of a varint that is its own bytes. WireError where the message is broken.
     """
     while at < end:
-        tag, at = varint(body, at, end)
+        tag = body[at]
+        at += 1
+        if tag >= 0x80:
+            tag, at = varint(body, at - 1, end)
         number, kind = tag >> 3, tag & 7
         start = at
         if kind == LENGTH:
-            length, start = varint(body, at, end)
+            if at < end and body[at] < 0x80:  # nearly always
+                length, start = body[at], at + 1
+            else:
+                length, start = varint(body, at, end)
             at = start + length
         elif kind == VARINT:
             _, at = varint(body, at, end)
