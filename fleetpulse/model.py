@@ -202,7 +202,7 @@ class Part(Layout):
         object.__setattr__(self, "columns", columns)
 
     @cached_property
-    def lines(self) -> tuple[Labels, ...]:  # type: ignore[override]
+    def lines(self) -> tuple[Labels, ...]:
         return tuple(map(self.whole.lines.__getitem__, self.columns))
 
     def __len__(self) -> int:

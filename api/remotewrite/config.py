@@ -29,8 +29,9 @@ class RemoteWriteConfig(Section):
     max_future: Duration = 600.0
     # How old a sample may be: at most what the store keeps.
     max_age: Duration = 7 * 86400.0
-    # Requests worked on at the same time; the others wait, then are told to come again.
+    # Requests worked on at the same time; the others wait so long, then are told to come again.
     max_concurrency: int = Field(default=4, ge=1)
+    max_wait: Duration = 2.0
 
     @field_validator("target_labels")
     @classmethod

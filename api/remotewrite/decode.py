@@ -10,8 +10,8 @@ import cramjam
 from flask import Request
 
 from api.body import read_raw
-from api.respond import Refusal, bad_data
 from api.remotewrite.wire import WireError, varint
+from api.respond import Refusal, bad_data
 
 Version = Literal["1.0", "2.0"]
 

@@ -5,6 +5,7 @@ left over, as where a request ends in the middle of a target, is a page of some 
 """
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +36,7 @@ def _runs(keys: Ints) -> Iterator[tuple[int, int]]:
     """Where equal keys, which lie together, begin and end."""
     if len(keys):
         bounds = [0, *(np.flatnonzero(np.diff(keys)) + 1).tolist(), len(keys)]
-        yield from zip(bounds, bounds[1:], strict=False)
+        yield from pairwise(bounds)
 
 
 def _of_sheet(

@@ -23,7 +23,6 @@ from fleetpulse.errors import StorageError
 from fleetpulse.model import Metadata, Page
 from fleetpulse.storage.base import SampleWriter
 
-_WAIT = 2.0  # seconds for one of the places, which queries' threads can spare
 _RETRY = {"Retry-After": "2"}
 _DESCRIBED_MOST = 50_000
 
@@ -148,7 +147,7 @@ class RemoteWriteReceiver:
     @contextmanager
     def _place(self) -> Iterator[None]:
         """One of the places for requests that are worked on."""
-        if not self._places.acquire(timeout=_WAIT):
+        if not self._places.acquire(timeout=self._config.max_wait):
             raise Refusal(503, "too many remote write requests at once", headers=_RETRY)
         try:
             yield

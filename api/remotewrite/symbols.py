@@ -32,27 +32,25 @@ class Symbols:
         return np.array([ids.setdefault(text, len(ids)) for text in texts], np.uint32)
 
 
-def references(joined: bytes) -> Refs:
-    """The numbers of packed varints, all at once. ValueError where the last is cut off."""
+def references(joined: bytes, lengths: Refs) -> tuple[Refs, Refs]:
+    """Packed varints of several stretches, which are lengths bytes long, all at once.
+
+    The numbers, and bounds: those of stretch i are numbers[bounds[i]:bounds[i + 1]]. ValueError
+    where a stretch ends within a number, or one has more than 32 bits.
+    """
     octets = np.frombuffer(joined, np.uint8)
-    ends = np.flatnonzero(octets < 0x80)
-    if len(octets) and (not len(ends) or ends[-1] != len(octets) - 1):
+    last = octets < 0x80
+    stops = np.cumsum(lengths)
+    if not last[stops[lengths > 0] - 1].all():
         raise ValueError("a number is cut off")
-    starts = np.concatenate([[0], ends[:-1] + 1]) if len(ends) else ends
-    if not len(starts):
-        return np.empty(0, np.int64)
-    lengths = ends - starts + 1
-    if lengths.max() > 5:
+    bounds = np.concatenate([[0], np.cumsum(last)])[np.concatenate([[0], stops])]
+    ends = np.flatnonzero(last)
+    if not len(ends):
+        return np.empty(0, np.int64), bounds
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    sizes = ends - starts + 1
+    if sizes.max() > 5:
         raise ValueError("a reference of more than 32 bits")
-    places = np.arange(len(octets)) - np.repeat(starts, lengths)
+    places = np.arange(len(octets)) - np.repeat(starts, sizes)
     parts = (octets & 0x7F).astype(np.int64) << (7 * places)
-    found: Refs = np.add.reduceat(parts, starts)
-    return found
-
-
-def counts(joined: bytes, lengths: "NDArray[np.int64]") -> "NDArray[np.int64]":
-    """How many numbers each stretch of joined holds, stretches being lengths bytes long."""
-    ends = np.concatenate([[0], np.cumsum(np.frombuffer(joined, np.uint8) < 0x80)])
-    bounds = np.concatenate([[0], np.cumsum(lengths)])
-    found: NDArray[np.int64] = np.diff(ends[bounds])
-    return found
+    return np.add.reduceat(parts, starts), bounds

@@ -164,7 +164,7 @@ class SeriesTable:
         return {target.labels.get(name) for target in targets if target is not None}
 
     def _extend(self, target: _Target) -> None:
-        """Puts the target's new lines on its last sheet, as far as there is room, and on new ones."""
+        """Puts the target's new lines on its last sheet, while there is room, and on new ones."""
         new, target.unplaced = target.unplaced, []
         while new:
             last = target.sheets[-1] if target.sheets else None

@@ -173,4 +173,3 @@ def _label(body: bytes, start: int, end: int) -> tuple[str, str]:
         elif number == 2:
             value = text(body, begin, stop)
     return name, value
-

@@ -5,13 +5,14 @@ prompb/io/prometheus/write/v2/types.proto of Prometheus; the fields are named in
 """
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from api.remotewrite.arrivals import FULL, ZERO, Arrivals
 from api.remotewrite.incoming import Incoming
-from api.remotewrite.symbols import Symbols, counts, references
+from api.remotewrite.symbols import Symbols, references
 from api.remotewrite.table import SeriesRefusedError, SeriesTable
 from api.remotewrite.wire import LENGTH, VARINT, WireError, expect, fields, sample, varint
 from fleetpulse.model import Metadata, MetricType
@@ -86,7 +87,8 @@ def _outline(body: bytes) -> _Outline:
         refs_end = start + 2 + body[start + 1] if length > 2 else at
         end = refs_end + 2 + body[refs_end + 1] if refs_end + 1 < at else at
         if (
-            body[start] == _REFS_TAG
+            length > 2
+            and body[start] == _REFS_TAG
             and body[start + 1] < 0x80
             and end - refs_end in _USUAL
             and body[refs_end] == _SAMPLE_TAG
@@ -139,12 +141,11 @@ class _References:
 
     def __init__(self, outline: _Outline) -> None:
         joined = b"".join(outline.refs)
+        lengths = np.fromiter(map(len, outline.refs), np.int64, len(outline.refs))
         try:
-            self.refs = references(joined)
+            self.refs, self.bounds = references(joined, lengths)
         except ValueError as err:
             raise WireError(f"labels_refs: {err}") from err
-        sizes = counts(joined, np.fromiter(map(len, outline.refs), np.int64, len(outline.refs)))
-        self.bounds = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
 
 
 class _Learner:
@@ -167,10 +168,11 @@ class _Learner:
         refs, bounds = self._refs.refs, self._refs.bounds.tolist()
         inside = refs < len(self._numbers)
         if not inside.all():
-            return [self._one(refs[a:b]) for a, b in zip(bounds, bounds[1:], strict=False)]
-        keys, known = _bytes(self._numbers[refs] if len(refs) else self._numbers), self._table.keys2.get
+            return [self._one(refs[a:b]) for a, b in pairwise(bounds)]
+        keys = _bytes(self._numbers[refs] if len(refs) else self._numbers)
+        known = self._table.keys2.get
         found: list[_Known] = []
-        for begin, end in zip(bounds, bounds[1:], strict=False):
+        for begin, end in pairwise(bounds):
             series = known(keys[4 * begin : 4 * end])
             found.append(self._one(refs[begin:end]) if series is None else series)
         return found
@@ -225,10 +227,10 @@ class _Slow:
         if isinstance(known, SeriesRefusedError):
             incoming.refuse(known.reason, len(samples) + histograms, str(known))
             return
-        name = lambda: str(self._table.labels(known))  # noqa: E731
-        incoming.no_histograms(histograms, name)
+        incoming.no_histograms(histograms, lambda: str(self._table.labels(known)))
         if not samples and not histograms:
-            incoming.refuse("empty", 0, f"{name()}: no sample; a series must have one")
+            labels = self._table.labels(known)
+            incoming.refuse("empty", 0, f"{labels}: no sample; a series must have one")
         for value, at_ms, begun_ms in samples:
             self._arrivals.add(known, value, at_ms)
             incoming.start_times += begun_ms != 0
