@@ -101,7 +101,9 @@ def test_what_a_prometheus_sends_is_what_it_has(tmp_path: Path, target: ServedPa
             wait_for("the end of the target", lambda: not vector(theirs, "demo_level"))
             wait_for("the end of the target here", lambda: not vector(ours.url(), "demo_level"))
 
-            end = max(at for row in raw_samples(theirs, "up", time.time()).values() for at, _ in row)
+            end = max(
+                at for row in raw_samples(theirs, "up", time.time()).values() for at, _ in row
+            )
             selector = '{job="demo",__name__!~"scrape_duration_seconds"}'
             wanted = raw_samples(theirs, selector, end / 1000)
 
