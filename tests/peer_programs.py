@@ -44,8 +44,8 @@ def prometheus(folder: Path, config: Mapping[str, Any], *flags: str) -> Iterator
     (folder / "prometheus.yml").write_text(json.dumps(config))  # JSON is YAML
     address = f"127.0.0.1:{free_port()}"
     command = [
-        "prometheus", f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/tsdb",
-        f"--web.listen-address={address}", *flags,
+        "prometheus", f"--config.file={folder}/prometheus.yml",
+        f"--storage.tsdb.path={folder}/tsdb", f"--web.listen-address={address}", *flags,
     ]  # fmt: skip
     with served(command, f"http://{address}/-/ready"):
         yield f"http://{address}"

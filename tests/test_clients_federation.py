@@ -7,7 +7,7 @@ import requests
 
 from tests.api_fakes import bearer
 from tests.peer_programs import FleetPulse, ServedPage, prometheus, vector
-from tests.remote_write_fakes import PATH, V1, pairs, request, series, snap
+from tests.remote_write_fakes import PATH, V1, request, series, snap
 from tests.support import needs, wait_for
 
 pytestmark = [pytest.mark.integration, pytest.mark.peer, needs("prometheus")]
@@ -54,11 +54,7 @@ def test_a_prometheus_federates(tmp_path: Path) -> None:
             _write(ours, key, moment)
             wait_for("federated samples", lambda: vector(theirs, "demo_text"))
             taken = vector(theirs, '{job!~"clock|federate"}')
-            assert {labels: float(value) for labels, value in taken.items()} == {
-                # A series without instance gets none: an empty label is none.
-                labels: value
-                for labels, value in _HELD.items()
-            }
+            assert {labels: float(value) for labels, value in taken.items()} == _HELD
             times = vector(theirs, "timestamp(demo_level)")
             assert {round(float(value), 3) for value in times.values()} == {moment}
             assert vector(theirs, 'up{job="federate"}')
