@@ -23,7 +23,8 @@ _TYPES: dict[int, MetricType] = {
     7: "stateset",
 }  # fmt: skip
 _SYMBOL, _SERIES = 4, 5
-_SERIES_TAG, _REFS_TAG, _SAMPLE_TAG, _METADATA_TAG = 0x2A, 0x0A, 0x12, 0x2A
+_SYMBOL_TAG, _SERIES_TAG = 0x22, 0x2A
+_REFS_TAG, _SAMPLE_TAG, _METADATA_TAG = 0x0A, 0x12, 0x2A
 
 _USUAL = (FULL, ZERO)
 
@@ -76,7 +77,13 @@ def _outline(body: bytes) -> _Outline:
     while at < size:
         start = at + 2
         if start >= size or body[at] != _SERIES_TAG:
-            at = _other(body, at, found)
+            # Half of a request may be symbols, nearly all of them short.
+            end = start + body[at + 1] if start <= size else size
+            if body[at] == _SYMBOL_TAG and start <= end <= size and body[at + 1] < 0x80:
+                found.symbols.append(body[start:end])
+                at = end
+            else:
+                at = _other(body, at, found)
             continue
         length = body[at + 1]
         if length >= 0x80:
