@@ -81,6 +81,22 @@ def metadata(kind: int, name: str, help_text: str = "", unit: str = "") -> bytes
     return integer(1, kind) + block(2, name) + block(4, help_text) + block(5, unit)
 
 
+UP = pairs("up", job="node", instance="web1")
+LOAD = pairs("load", job="node", instance="web1")
+UP_TEXT = 'up{instance="web1", job="node"}'
+LOAD_TEXT = 'load{instance="web1", job="node"}'
+WRITTEN = "X-Prometheus-Remote-Write-Samples-Written"
+
+
+def hosts(at_ms: int, value: float, count: int = 3, lines: int = 4) -> list[bytes]:
+    """What a scraper of some hosts would send of one scrape."""
+    return [
+        series(pairs(f"m{n}", job="node", instance=f"h{host}"), (at_ms, value + n))
+        for host in range(count)
+        for n in range(lines)
+    ]
+
+
 class Request2:
     """A Request of version 2.0 in the making: its symbols, and its series so far."""
 
