@@ -2,92 +2,21 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from types import TracebackType
-from typing import Annotated, Any, Literal, Self
+from typing import Self
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
-from pydantic import BeforeValidator, Discriminator, Field, Tag
 
-from fleetpulse.errors import QueryError
-from fleetpulse.matchers import Matcher
 from fleetpulse.promql.config import PromqlConfig
 from fleetpulse.promql.result import QueryEngine
 from fleetpulse.storage.base import SampleWriter, SeriesReader
-from fleetpulse.storage.embedded import DAMAGE_KINDS, EmbeddedStore, Keeping, Rule
-from fleetpulse.storage.influxconfig import InfluxConfig
-from fleetpulse.storage.tee import Tee
-from fleetpulse.yamlconf import Duration, FilePath, Section, Size
-
-
-def _selector(value: object) -> tuple[Matcher, ...]:
-    """The matchers of a PromQL selector."""
-    if not isinstance(value, str):
-        raise ValueError("write a selector, as in '{__name__=~\"node_cpu.*\"}'")
-    # Not above: the scraper's process does without the parser where there is none to be read.
-    from fleetpulse.promql.syntax import Selector, parse
-
-    try:
-        found = parse(value)
-    except QueryError as err:
-        raise ValueError(str(err)) from None
-    if not isinstance(found, Selector) or found.offset_ms or found.at is not None:
-        raise ValueError(f"{value!r} is no plain selector, as '{{job=\"db\"}}' is")
-    return found.matchers
-
-
-class RetentionOverride(Section):
-    """For how long some series are kept; what is left out is as for all."""
-
-    match: Annotated[tuple[Matcher, ...], BeforeValidator(_selector)]
-    raw: Duration | None = Field(None, gt=0)
-    tiers: Duration | None = Field(None, ge=0)
-
-
-class Retention(Section):
-    """How long samples are kept, and windows of five minutes made of them. First match wins."""
-
-    raw: Duration = Field(7 * 86400.0, gt=0)
-    tiers: Duration = Field(30 * 86400.0, ge=0)
-    overrides: tuple[RetentionOverride, ...] = ()
-
-    def keeping(self, max_bytes: int = 0) -> Keeping:
-        rules = tuple(
-            Rule(
-                one.match,
-                self.raw if one.raw is None else one.raw,
-                self.tiers if one.tiers is None else one.tiers,
-            )
-            for one in self.overrides
-        )
-        return Keeping(self.raw, self.tiers, rules, max_bytes)
-
-
-class EmbeddedConfig(Section):
-    """The embedded store: one SQLite file, DATA/store.db unless path says otherwise.
-
-    max_size: bytes of the file; where it would grow larger, the oldest goes.
-    """
-
-    kind: Literal["embedded"] = "embedded"
-    path: FilePath | None = None
-    retention: Retention = Retention()
-    max_size: Size | None = Field(None, ge=1 << 24)
-
-
-class InfluxStoreConfig(InfluxConfig):
-    """InfluxDB gets every sample; recent ones are kept here too, for queries and rules."""
-
-    retention: Retention = Retention.model_validate({"raw": "1d", "tiers": "1d"})
-    max_size: Size | None = Field(None, ge=1 << 24)
-
-
-def _kind(section: Any) -> str:
-    found = section.get("kind", "embedded") if isinstance(section, dict) else section.kind
-    return str(found)
-
+from fleetpulse.storage.embedded import DAMAGE_KINDS, EmbeddedStore, Keeping
+from fleetpulse.storage.influx.config import Influx1Config, Influx2Config
+from fleetpulse.storage.metadatafile import MetadataFile
+from fleetpulse.storageconfig import AnyStore, EmbeddedConfig
 
 _SIZES = {
     "bytes": "Size of the embedded store's file.",
@@ -96,15 +25,6 @@ _SIZES = {
     "targets": "Targets that the embedded store has samples of.",
     "lines": "Different metric names with labels of a page in the embedded store.",
 }
-
-StorageConfig = Annotated[
-    Annotated[EmbeddedConfig, Tag("embedded")] | Annotated[InfluxStoreConfig, Tag("influxdb2")],
-    Discriminator(
-        _kind,
-        custom_error_type="kind",
-        custom_error_message="kind is no store known here; write embedded or influxdb2",
-    ),
-]
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,28 +82,19 @@ class EngineLimits:
 
 
 def open_storage(
-    config: EmbeddedConfig | InfluxStoreConfig,
+    config: AnyStore,
     data_dir: Path,
     role: str,
     registry: CollectorRegistry,
     limits: EngineLimits = EngineLimits(),
 ) -> Storage:
     """Opens the store for a role. StorageError or StartError where it cannot be."""
-    path = config.path if isinstance(config, EmbeddedConfig) else None
-    keeping = config.retention.keeping(config.max_size or 0)
-    local = _open_embedded(path or data_dir / "store.db", keeping, registry, limits)
     if isinstance(config, EmbeddedConfig):
-        return local
-    # Not above: only here is its library worth its memory.
-    from fleetpulse.storage.influx import InfluxWriter
-
-    try:
-        # Each role queues for itself: a queue has one sender.
-        remote = InfluxWriter(config, data_dir / "spool" / f"{role}.db", registry)
-    except BaseException:
-        local.close()
-        raise
-    return replace(local, writer=Tee(local.writer, remote), closing=(remote.close, local.close))
+        keeping = config.retention.keeping(config.max_size or 0)
+        return _open_embedded(config.path or data_dir / "store.db", keeping, registry, limits)
+    # Each role queues for itself: a queue has one sender.
+    spool = data_dir / "spool" / f"{role}.db"
+    return _open_influx(config, spool, MetadataFile(data_dir / "metadata.json"), registry, limits)
 
 
 def _open_embedded(
@@ -217,6 +128,24 @@ def _open_embedded(
     jobs = (Job("compaction", 60, compact), Job("retention", 3600, expire))
     engine = cache(lambda: _engine(store, limits))
     return Storage(store, store, engine, jobs, keeping.longest, closing=(store.close,))
+
+
+def _open_influx(
+    config: Influx1Config | Influx2Config,
+    spool: Path,
+    metadata: MetadataFile,
+    registry: CollectorRegistry,
+    limits: EngineLimits,
+) -> Storage:
+    # Not above: only here are its libraries worth their memory.
+    from fleetpulse.storage.influx.reader import open_reader
+    from fleetpulse.storage.influx.writer import open_writer
+
+    writer = open_writer(config, spool, registry, metadata.describe)
+    reader = open_reader(config, metadata.load)
+    engine = cache(lambda: _engine(reader, limits))
+    keeps = config.retention.raw
+    return Storage(writer, reader, engine, (), keeps, closing=(reader.close, writer.close))
 
 
 def _engine(reader: SeriesReader, limits: EngineLimits) -> QueryEngine:

@@ -15,8 +15,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 from pydantic import BaseModel
 
-from fleetpulse.backend import InfluxStoreConfig
 from fleetpulse.errors import ConfigError, StartError
+from fleetpulse.storage.influx.config import Influx1Config, Influx2Config
 from fleetpulse_cli.exporter_role import ExporterFile
 from fleetpulse_cli.sections import SECTIONS, expose, read_root, root_model, whole_file
 from fleetpulse_cli.settings import Settings, find_file, prepare_data_dir
@@ -53,7 +53,8 @@ def test_every_key_is_in_the_example(section: str) -> None:
     known = set(re.findall(r"^[\s#]*-?\s*([a-z_]+):", part, re.MULTILINE))
     wanted = set(keys(getattr(read_root(None), section)))
     if section == "storage":
-        wanted |= set(InfluxStoreConfig.model_fields) - {"token"}
+        for remote in (Influx1Config, Influx2Config):
+            wanted |= set(remote.model_fields) - {"token", "password"}
     assert wanted - known == set()
 
 
