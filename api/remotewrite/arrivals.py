@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 FULL, ZERO = 18, 9
 _SHIFTS = np.arange(0, 42, 7, dtype=np.int64)
-_NO_SAMPLES = 0
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -78,7 +77,7 @@ class Arrivals:
 def _rows(octets: NDArray[np.uint8], ends: list[int], width: int) -> NDArray[np.uint8]:
     """The width bytes before each end, one row each."""
     if not ends:
-        return np.empty((_NO_SAMPLES, width), np.uint8)
+        return np.empty((0, width), np.uint8)
     windows = np.lib.stride_tricks.sliding_window_view(octets, width)
     rows: NDArray[np.uint8] = windows[np.array(ends) - width]
     return rows
