@@ -219,7 +219,7 @@ def test_an_answer_cut_in_the_middle_is_a_matter_of_the_moment(
     post: Post, serve: Callable[..., FakeHttp]
 ) -> None:
     server = serve(Told(400, b'{"error":"unable to parse"}' * 10, cut=9))
-    with pytest.raises(SendError, match="cannot be reached|was cut off") as caught:
+    with pytest.raises(SendError, match=r"cannot be reached|was cut off") as caught:
         post(server.url)
     assert caught.value.fault == "moment"
 
