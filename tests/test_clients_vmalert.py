@@ -114,6 +114,6 @@ def test_the_same_rules_fire_there_as_here(tmp_path: Path) -> None:
 
 def _all_of(url: str) -> list[dict[str, Any]] | None:
     """The alerts, once all that are expected are in the state that they stay in."""
-    alerts: list[dict[str, Any]] = ask(url, "alerts")["alerts"]
+    alerts: list[dict[str, Any]] = ask(url, "alerts")["alerts"] or []  # null before the first
     firing = [one for one in alerts if one["state"] == "firing"]
     return alerts if len(alerts) == 4 and len(firing) == 3 else None
