@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_QUERY_HEAP = 64 << 20  # bytes that the API keeps from one query to the next
+
 
 def run_role(options: argparse.Namespace) -> None:
     """Runs options.command until it is told to stop."""
@@ -145,9 +147,12 @@ def _run_api(options: argparse.Namespace) -> None:
     from api.app import create_app
     from api.auth import Gate
     from fleetpulse.backend import EngineLimits
+    from fleetpulse.heap import keep_freed, share_heap
     from fleetpulse_cli.aboutapi import about
     from fleetpulse_cli.keys import key_store
 
+    share_heap()
+    keep_freed(_QUERY_HEAP)
     settings, started = _settings(options), time.time()
     data_dir = prepare_data_dir(options.data_dir)
     keys, config = key_store(data_dir), settings.current.api

@@ -23,7 +23,7 @@ class MismatchError(AssertionError):
 
 
 class ScriptStore(SeriesReader, Protocol):
-    """What a script needs of a store. met_native: whether a selection has met a native histogram."""
+    """What a script needs of a store. met_native: whether native histograms were selected."""
 
     met_native: bool
 
