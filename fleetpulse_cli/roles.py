@@ -180,10 +180,17 @@ def _run_api(options: argparse.Namespace) -> None:
         # What is pushed for a time that is not kept any more would be stored for nothing.
         max_age = min(config.push.max_age, storage.keeps)
         push = config.push.model_copy(update={"max_age": max_age})
+        max_age = min(config.remote_write.max_age, storage.keeps)
+        remote_write = config.remote_write.model_copy(update={"max_age": max_age})
         # With nothing said, scraper and rule runner of the same file are those to ask.
         scrapers = config.scrapers or (settings.current.scraper.listen,)
         rules = config.rules or (settings.current.rules.listen,)
-        update = {"push": push, "scrapers": scrapers, "rules": rules}
+        update = {
+            "push": push,
+            "remote_write": remote_write,
+            "scrapers": scrapers,
+            "rules": rules,
+        }
         return create_app(
             config.model_copy(update=update),
             storage.engine,
