@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from types import TracebackType
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 from pydantic import BeforeValidator, Discriminator, Field, Tag
@@ -18,8 +18,12 @@ from fleetpulse.promql.result import QueryEngine
 from fleetpulse.storage.base import SampleWriter, SeriesReader
 from fleetpulse.storage.embedded import DAMAGE_KINDS, EmbeddedStore, Keeping, Rule
 from fleetpulse.storage.influxconfig import InfluxConfig
+from fleetpulse.storage.promapi.config import PromApiConfig
 from fleetpulse.storage.tee import Tee
 from fleetpulse.yamlconf import Duration, FilePath, Section, Size
+
+if TYPE_CHECKING:
+    from fleetpulse.storage.promapi.client import PromApiClient
 
 
 def _selector(value: object) -> tuple[Matcher, ...]:
@@ -97,12 +101,17 @@ _SIZES = {
     "lines": "Different metric names with labels of a page in the embedded store.",
 }
 
+AnyStoreConfig = EmbeddedConfig | InfluxStoreConfig | PromApiConfig
 StorageConfig = Annotated[
-    Annotated[EmbeddedConfig, Tag("embedded")] | Annotated[InfluxStoreConfig, Tag("influxdb2")],
+    Annotated[EmbeddedConfig, Tag("embedded")]
+    | Annotated[InfluxStoreConfig, Tag("influxdb2")]
+    | Annotated[PromApiConfig, Tag("victoriametrics")],
     Discriminator(
         _kind,
         custom_error_type="kind",
-        custom_error_message="kind is no store known here; write embedded or influxdb2",
+        custom_error_message=(
+            "kind is no store known here; write embedded, influxdb2 or victoriametrics"
+        ),
     ),
 ]
 
@@ -128,6 +137,8 @@ class Storage:
     # How long samples can be asked for, in seconds.
     keeps: float
     closing: Sequence[Callable[[], None]]
+    # Bytes that are written and not yet in the store: they wait on disk to be sent.
+    backlog: Callable[[], int] = lambda: 0
 
     @property
     def engine(self) -> QueryEngine:
@@ -162,13 +173,15 @@ class EngineLimits:
 
 
 def open_storage(
-    config: EmbeddedConfig | InfluxStoreConfig,
+    config: AnyStoreConfig,
     data_dir: Path,
     role: str,
     registry: CollectorRegistry,
     limits: EngineLimits = EngineLimits(),
 ) -> Storage:
     """Opens the store for a role. StorageError or StartError where it cannot be."""
+    if isinstance(config, PromApiConfig):
+        return _open_promapi(config, data_dir / "spool", role, registry, limits)
     path = config.path if isinstance(config, EmbeddedConfig) else None
     keeping = config.retention.keeping(config.max_size or 0)
     local = _open_embedded(path or data_dir / "store.db", keeping, registry, limits)
@@ -184,6 +197,62 @@ def open_storage(
         local.close()
         raise
     return replace(local, writer=Tee(local.writer, remote), closing=(remote.close, local.close))
+
+
+def _open_promapi(
+    config: PromApiConfig,
+    spools: Path,
+    role: str,
+    registry: CollectorRegistry,
+    limits: EngineLimits,
+) -> Storage:
+    # Not above: these libraries are for those who use them.
+    from fleetpulse.storage.promapi.client import PromApiClient
+    from fleetpulse.storage.promapi.reader import PromApiReader
+    from fleetpulse.storage.promapi.writer import PromApiWriter
+
+    client = PromApiClient(config)
+    try:
+        # By protocol: what waits in one cannot be sent in the other.
+        path = spools / f"{role}-victoriametrics-{config.protocol}.db"
+        writer = PromApiWriter(config, path, registry, client)
+    except BaseException:
+        client.close()
+        raise
+    reader = PromApiReader(client, f"victoriametrics at {config.read_url}")
+
+    def engine() -> QueryEngine:
+        if config.engine == "own":
+            return _engine(reader, limits)
+        return _pass_through(client, config, limits)
+
+    if writer.backlog():
+        writer.start()
+    return Storage(
+        writer,
+        reader,
+        cache(engine),
+        jobs=(),
+        keeps=config.retention_period,
+        closing=(writer.close, client.close),
+        backlog=writer.backlog,
+    )
+
+
+def _pass_through(
+    client: "PromApiClient", config: PromApiConfig, limits: EngineLimits
+) -> QueryEngine:
+    from fleetpulse.promql.passthrough import PassThrough
+
+    usual = limits.promql.lookback == PromqlConfig().lookback
+    return PassThrough(
+        client,
+        f"victoriametrics at {config.read_url}",
+        timeout=limits.timeout,
+        max_concurrency=limits.max_concurrency,
+        # The store's own ways, unless somebody has said otherwise.
+        lookback_ms=None if usual else round(limits.promql.lookback * 1000),
+    )
 
 
 def _open_embedded(

@@ -144,8 +144,8 @@ class _Builder:
         value = self._constructor.construct_object(node)
         if isinstance(value, str) and self._env is not None:
             return self._expand(value, node.start_mark.line + 1, path)
-        # Dates, binaries and 7:2 as seven minutes and two seconds are YAML's idea, not the person's:
-        # keep what was written.
+        # Dates, binaries and 7:2 as seven minutes are YAML's idea, not the person's: keep what was
+        # written.
         plain = value is None or isinstance(value, (str, int, float, bool))
         timely = isinstance(value, (int, float)) and ":" in node.value
         return value if plain and not timely else node.value

@@ -1,3 +1,4 @@
+import json
 from typing import Any
 
 import numpy as np
@@ -5,7 +6,7 @@ import pytest
 
 from fleetpulse.errors import QueryError, StorageError
 from fleetpulse.model import Labels
-from fleetpulse.promql.answers import ShapeError, result_of
+from fleetpulse.promql.answers import ShapeError, lifted, result_of
 from fleetpulse.promql.passthrough import PassThrough
 from fleetpulse.promql.result import Matrix, Result, Scalar, String, Vector
 from fleetpulse.storage.promapi.client import PromApiClient
@@ -35,6 +36,32 @@ def test_a_matrix_has_arrays() -> None:
     assert np.isnan(series.values[0])
     assert series.values[1] == np.inf
     assert (found.warnings, found.infos) == (("w",), ("i",))
+
+
+LIFTED = [
+    pytest.param(b'"values":[[1,"2"],[3.5,"NaN"]]', b'"values":0', id="samples are taken out"),
+    pytest.param(b'"values":[]', b'"values":[]', id="none are not"),
+    pytest.param(b'"values":[[1, "2"]]', b'"values":[[1, "2"]]', id="nor such with blanks"),
+    pytest.param(
+        rb'"a":"\"values\":[[1,\"2\"]]"', rb'"a":"\"values\":[[1,\"2\"]]"', id="nor a text"
+    ),
+]
+
+
+@pytest.mark.parametrize(("body", "left"), LIFTED)
+def test_samples_are_lifted_from_the_json(body: bytes, left: bytes) -> None:
+    found, samples = lifted(body)
+    assert found == left
+    assert len(samples) == (found != body)
+
+
+def test_lifted_samples_are_read() -> None:
+    rows = b'[{"metric":{"a":"b"},"values":[[1.5,"2e-3"],[3,"-Inf"]]}]'
+    found, samples = lifted(rows)
+    matrix = result_of(data("matrix", json.loads(found)), samples).data
+    assert isinstance(matrix, Matrix)
+    assert matrix.series[0].times_ms.tolist() == [1500, 3000]
+    assert matrix.series[0].values.tolist() == [0.002, -np.inf]
 
 
 def test_the_other_types() -> None:
@@ -160,6 +187,16 @@ def test_a_wrong_shape_names_the_store(answer: Told) -> None:
         pytest.raises(StorageError, match="^vm: the answer has another shape.*check storage.url"),
     ):
         engine(store).instant("up", AT_MS)
+
+
+@pytest.mark.integration
+def test_a_range_that_is_no_list_of_samples_is_a_wrong_shape() -> None:
+    body = b'{"status":"success","data":{"resultType":"matrix","result":[{"metric":{},"values":[[1]]}]}}'
+    with (
+        fake_store(lambda _: Told(200, body)) as store,
+        pytest.raises(StorageError, match="no matrix"),
+    ):
+        engine(store).range("up", 0, 10, 1)
 
 
 @pytest.mark.integration

@@ -61,9 +61,7 @@ SELECTORS = [
 
 
 @pytest.mark.parametrize(("matchers", "wanted"), SELECTORS)
-def test_selectors_are_those_that_every_version_reads(
-    matchers: list[Matcher], wanted: str
-) -> None:
+def test_selectors_are_those_that_every_version_reads(matchers: list[Matcher], wanted: str) -> None:
     assert selector(matchers) == wanted
 
 

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from fleetpulse.errors import QueryError, StorageError
-from fleetpulse.promql.answers import ShapeError, result_of
+from fleetpulse.promql.answers import ShapeError, lifted, result_of
 from fleetpulse.promql.result import Matrix, Result, Scalar, Vector
 from fleetpulse.promql.syntax import parse, value_type
 from fleetpulse.storage.base import Tier
-from fleetpulse.storage.promapi.client import PromApiClient
+from fleetpulse.storage.promapi.client import PromApiClient, envelope
 from fleetpulse.storage.promapi.reader import STRICT, seconds
 
 _SOONEST = "1ms"
@@ -93,7 +93,8 @@ class PassThrough:
             params.append(("latency_offset", _SOONEST))
             params += _lookback(self._lookback_ms if lookback_ms is None else lookback_ms)
             try:
-                return result_of(self._client.json(path, params, left))
+                body, samples = lifted(self._client.body(path, params, left))
+                return result_of(envelope(self._client.name(path), body), samples)
             except ShapeError as err:
                 raise self._misshapen(str(err)) from None
             except QueryError as err:

@@ -1,4 +1,7 @@
-"""Empties a spool of lines into a remote store: in batches, with back-off, losing nothing."""
+"""Empties a spool of lines into a remote store: in batches, with back-off, losing nothing.
+
+A line is what a payload can be split into: text up to its line feed, or a frame of another format.
+"""
 
 import logging
 import threading
@@ -43,6 +46,11 @@ class Tally(Protocol):
     def rejected(self, line: bytes, reason: str) -> None: ...
 
 
+def text_lines(payload: bytes) -> list[bytes]:
+    """The lines of a text, with their ends."""
+    return payload.splitlines(keepends=True)
+
+
 class Drain:
     """Sends what a spool holds, oldest first. A payload leaves the spool once all of it is taken.
 
@@ -58,9 +66,10 @@ class Drain:
         *,
         batch_size: int,
         timeout: float,
+        split: Callable[[bytes], list[bytes]] = text_lines,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._spool, self._send, self._tally = spool, send, tally
+        self._spool, self._send, self._tally, self._split = spool, send, tally, split
         self._batch_size, self._timeout, self._clock = batch_size, timeout, clock
         self._working = threading.Lock()
         self._failures, self._not_before = 0, 0.0
@@ -111,7 +120,7 @@ class Drain:
         if deadline is not None:
             timeout = min(timeout, deadline - self._clock())
         payloads = self._spool.peek(self._how_many()) if timeout > 0 else []
-        taken, lines = _fitting(payloads, self._batch_size)
+        taken, lines = self._fitting(payloads)
         if not taken:
             return False
         bad: list[tuple[bytes, str]] = []
@@ -125,25 +134,22 @@ class Drain:
             self._tally.rejected(line, reason)
         return True
 
+    def _fitting(self, payloads: Sequence[tuple[int, bytes]]) -> tuple[list[int], list[bytes]]:
+        """Ids and lines of the first payloads that fit into a batch; of one at least."""
+        taken: list[int] = []
+        lines: list[bytes] = []
+        for item, payload in payloads:
+            more = self._split(payload)
+            if taken and len(lines) + len(more) > self._batch_size:
+                break
+            taken.append(item)
+            lines += more
+        return taken, lines
+
     def _how_many(self) -> int:
         """How many payloads make about one batch, by their mean size."""
         mean = self._spool.size_bytes / max(1, len(self._spool))
         return max(1, int(self._batch_size * _TYPICAL_LINE / max(1.0, mean)))
-
-
-def _fitting(
-    payloads: Sequence[tuple[int, bytes]], batch_size: int
-) -> tuple[list[int], list[bytes]]:
-    """Ids and lines of the first payloads that fit into a batch; of one at least."""
-    taken: list[int] = []
-    lines: list[bytes] = []
-    for item, payload in payloads:
-        more = payload.splitlines(keepends=True)
-        if taken and len(lines) + len(more) > batch_size:
-            break
-        taken.append(item)
-        lines += more
-    return taken, lines
 
 
 class _Bisection:

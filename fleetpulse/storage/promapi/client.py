@@ -47,24 +47,30 @@ class PromApiClient:
         self, config: PromApiConfig, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._config, self._clock = config, clock
-        self._session = requests.Session()
-        self._session.trust_env = False  # no ~/.netrc, whose password would win over ours
+        self.session = requests.Session()
+        self.session.trust_env = False  # no ~/.netrc, whose password would win over ours
         adapter = HTTPAdapter(pool_connections=4, pool_maxsize=_CONNECTIONS)
-        self._session.mount("http://", adapter)
-        self._session.mount("https://", adapter)
-        self._session.verify = _verify(config)
+        self.session.mount("http://", adapter)
+        self.session.mount("https://", adapter)
+        self.session.verify = _verify(config)
         if config.cert_file is not None and config.key_file is not None:
-            self._session.cert = (str(config.cert_file), str(config.key_file))
+            self.session.cert = (str(config.cert_file), str(config.key_file))
 
     def close(self) -> None:
-        self._session.close()
+        self.session.close()
 
     def json(self, path: str, params: Params, timeout: float | None = None) -> dict[str, Any]:
         """The answer of /api/v1/PATH with its envelope, whose status is success."""
-        url = f"{self._config.read_url}/api/v1/{path}"
+        return envelope(self.name(path), self.body(path, params, timeout))
+
+    def body(self, path: str, params: Params, timeout: float | None = None) -> bytes:
+        """The whole answer of /api/v1/PATH as it came."""
         with self.opened(path, params, timeout) as pieces:
-            body = b"".join(pieces)
-        return envelope(f"victoriametrics at {url}", body)
+            return b"".join(pieces)
+
+    def name(self, path: str) -> str:
+        """Who answers there, for errors."""
+        return f"victoriametrics at {self._config.read_url}/api/v1/{path}"
 
     def values_of(self, label: str, params: Params, timeout: float | None = None) -> Any:
         """/api/v1/label/LABEL/values, which answers to GET alone."""
@@ -79,14 +85,13 @@ class PromApiClient:
         seconds = config.query_timeout if timeout is None else timeout
         if seconds <= 0:
             raise QueryError("timeout", "query timed out before the store was asked")
-        url = f"{config.read_url}/api/v1/{path}"
-        name = f"victoriametrics at {url}"
+        url, name = f"{config.read_url}/api/v1/{path}", self.name(path)
         deadline = self._clock() + seconds
         # Each selector of a long list is in it: the body has no limit that an address has.
         how: dict[str, Any] = {"params": params} if path.startswith("label/") else {"data": params}
         with (
             _translated(name, seconds),
-            self._session.request(
+            self.session.request(
                 "GET" if "params" in how else "POST",
                 url,
                 **how,

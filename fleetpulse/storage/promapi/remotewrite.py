@@ -11,11 +11,12 @@ protocol asks.
 Format: https://prometheus.io/docs/specs/prw/remote_write_spec/ and prompb/types.proto there.
 """
 
+import struct
 import sys
 import threading
 from array import array
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from fleetpulse.errors import StorageError
@@ -44,7 +45,7 @@ class Frames:
 
 
 class RemoteWriteEncoder:
-    """Turns pages into frames. Remembers the templates of the last layouts. Safe from any thread."""
+    """Turns pages into frames. Safe from any thread. Remembers the last layouts' templates."""
 
     def __init__(self, layouts: int = 1024) -> None:
         self._lock = threading.Lock()
@@ -87,6 +88,30 @@ def split(payload: bytes) -> list[bytes]:
         frames.append(payload[at : start + size])
         at = start + size
     return frames
+
+
+def read_frame(frame: bytes) -> tuple[Labels, float, int]:
+    """Labels, value and time of a frame that the encoder has made. StorageError for any other."""
+    pairs, value, at_ms = [], 0.0, 0
+    if split(frame) != [frame]:
+        raise StorageError("no frame", retriable=False)
+    for tag, part in _fields(frame[_read_varint(frame, 1)[1] :]):
+        if tag == _LABEL[0]:
+            name, text = (inner.decode("utf-8", "replace") for _, inner in _fields(part))
+            pairs.append((name, text))
+        else:
+            value = struct.unpack("<d", part[1:9])[0]
+            at_ms = _read_varint(part, 10)[0]
+    return Labels(pairs), value, at_ms - _MINUS * (at_ms >> 63)
+
+
+def _fields(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Tags and contents, all of which have a length."""
+    at = 0
+    while at < len(data):
+        size, start = _read_varint(data, at + 1)
+        yield data[at], data[start : start + size]
+        at = start + size
 
 
 def _read_varint(data: bytes, at: int) -> tuple[int, int]:
