@@ -1,7 +1,7 @@
 """Opens the store that the configuration names. The only module that knows all of them."""
 
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from prometheus_client import CollectorRegistry, Counter, Gauge
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 
-from fleetpulse.errors import QueryError
+from fleetpulse.errors import QueryError, StartError
 from fleetpulse.matchers import Matcher
 from fleetpulse.promql.config import PromqlConfig
 from fleetpulse.promql.result import QueryEngine
@@ -199,6 +199,29 @@ def open_storage(
     return replace(local, writer=Tee(local.writer, remote), closing=(remote.close, local.close))
 
 
+@contextmanager
+def open_reader(config: AnyStoreConfig, data_dir: Path) -> Iterator[SeriesReader]:
+    """A store for reading alone: nothing is made, and no queue is opened."""
+    if isinstance(config, PromApiConfig):
+        from fleetpulse.storage.promapi.client import PromApiClient
+        from fleetpulse.storage.promapi.reader import PromApiReader
+
+        client = PromApiClient(config)
+        try:
+            yield PromApiReader(client, client.store)
+        finally:
+            client.close()
+        return
+    path = (config.path if isinstance(config, EmbeddedConfig) else None) or data_dir / "store.db"
+    if not path.exists():
+        raise StartError(f"{path}: no store there; name its folder with --data-dir")
+    store = EmbeddedStore(path, read_only=True)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
 def _open_promapi(
     config: PromApiConfig,
     spools: Path,
@@ -219,12 +242,12 @@ def _open_promapi(
     except BaseException:
         client.close()
         raise
-    reader = PromApiReader(client, f"victoriametrics at {config.read_url}")
+    reader = PromApiReader(client, client.store)
 
     def engine() -> QueryEngine:
         if config.engine == "own":
             return _engine(reader, limits)
-        return _pass_through(client, config, limits)
+        return _pass_through(client, limits)
 
     if writer.backlog():
         writer.start()
@@ -239,15 +262,13 @@ def _open_promapi(
     )
 
 
-def _pass_through(
-    client: "PromApiClient", config: PromApiConfig, limits: EngineLimits
-) -> QueryEngine:
+def _pass_through(client: "PromApiClient", limits: EngineLimits) -> QueryEngine:
     from fleetpulse.promql.passthrough import PassThrough
 
     usual = limits.promql.lookback == PromqlConfig().lookback
     return PassThrough(
         client,
-        f"victoriametrics at {config.read_url}",
+        client.store,
         timeout=limits.timeout,
         max_concurrency=limits.max_concurrency,
         # The store's own ways, unless somebody has said otherwise.

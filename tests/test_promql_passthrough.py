@@ -171,7 +171,7 @@ def test_what_only_the_store_can_read_is_its_own_to_judge() -> None:
 def test_a_refusal_of_something_well_formed_is_the_stores() -> None:
     with (
         fake_store(lambda _: REFUSAL) as store,
-        pytest.raises(QueryError, match="^victoriametrics at .*: cannot parse") as caught,
+        pytest.raises(QueryError, match=r"^victoriametrics at .*: cannot parse") as caught,
     ):
         engine(store).instant("up", AT_MS)
     assert caught.value.error_type == "execution"
@@ -184,16 +184,16 @@ def test_a_refusal_of_something_well_formed_is_the_stores() -> None:
 def test_a_wrong_shape_names_the_store(answer: Told) -> None:
     with (
         fake_store(lambda _: answer) as store,
-        pytest.raises(StorageError, match="^vm: the answer has another shape.*check storage.url"),
+        pytest.raises(StorageError, match=r"^vm: the answer has another shape.*check storage\.url"),
     ):
         engine(store).instant("up", AT_MS)
 
 
 @pytest.mark.integration
 def test_a_range_that_is_no_list_of_samples_is_a_wrong_shape() -> None:
-    body = b'{"status":"success","data":{"resultType":"matrix","result":[{"metric":{},"values":[[1]]}]}}'
+    rows = b'{"resultType":"matrix","result":[{"metric":{},"values":[[1]]}]}'
     with (
-        fake_store(lambda _: Told(200, body)) as store,
+        fake_store(lambda _: Told(200, b'{"status":"success","data":%b}' % rows)) as store,
         pytest.raises(StorageError, match="no matrix"),
     ):
         engine(store).range("up", 0, 10, 1)

@@ -100,13 +100,13 @@ SLOW = [
 
 @pytest.mark.parametrize("answer", SLOW)
 def test_a_slow_server_is_a_timeout_and_no_hang(answer: Told) -> None:
-    with pytest.raises(QueryError, match="within 0.2s") as caught:
+    with pytest.raises(QueryError, match=r"within 0\.2s") as caught:
         asked(answer, query_timeout="200ms")
     assert caught.value.error_type == "timeout"
 
 
 def test_an_answer_without_end_is_not_read_to_its_end() -> None:
-    with pytest.raises(QueryError, match="larger than storage.max_response"):
+    with pytest.raises(QueryError, match=r"larger than storage\.max_response"):
         asked(Told(200, b"x" * (2 << 20)), max_response="1MB")
 
 

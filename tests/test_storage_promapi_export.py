@@ -53,7 +53,7 @@ BROKEN = [
 
 @pytest.mark.parametrize("line", BROKEN)
 def test_what_is_no_series_is_an_error_that_names_the_store(line: bytes) -> None:
-    with pytest.raises(StorageError, match="^vm: ") as caught:
+    with pytest.raises(StorageError, match=r"^vm: ") as caught:
         ExportDecoder("vm").decode(line)
     assert caught.value.retriable
 

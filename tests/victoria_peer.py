@@ -1,4 +1,4 @@
-"""Debian's VictoriaMetrics, a single node on a free port, for as long as a test asks it something."""
+"""Debian's VictoriaMetrics, a single node on a free port, while a test asks it something."""
 
 import shutil
 import tempfile

@@ -68,9 +68,14 @@ class PromApiClient:
         with self.opened(path, params, timeout) as pieces:
             return b"".join(pieces)
 
+    @property
+    def store(self) -> str:
+        """Which store it is, for errors."""
+        return f"victoriametrics at {self._config.read_url}"
+
     def name(self, path: str) -> str:
-        """Who answers there, for errors."""
-        return f"victoriametrics at {self._config.read_url}/api/v1/{path}"
+        """The same with what answers there."""
+        return f"{self.store}/api/v1/{path}"
 
     def values_of(self, label: str, params: Params, timeout: float | None = None) -> Any:
         """/api/v1/label/LABEL/values, which answers to GET alone."""
