@@ -1,6 +1,7 @@
 """Against Debian's VictoriaMetrics: what goes in comes out, and queries and rules find it."""
 
 import dataclasses
+import json
 import time
 from array import array
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from fleetpulse.promql.result import Matrix, Scalar, Vector
 from fleetpulse.storage.base import Hints
 from tests.promapi_fakes import config
 from tests.store_fakes import bits, samples_of
-from tests.support import wait_for
+from tests.support import Process, wait_for
 from tests.victoria_peer import NEEDS_VICTORIA, victoria, visible
 
 pytestmark = NEEDS_VICTORIA
@@ -269,6 +270,55 @@ def test_the_engine_of_our_own_gives_the_embedded_stores_answers(
             assert isinstance(theirs, Matrix)
             assert samples_of(ours.series) == samples_of(theirs.series)
             assert ours.series
+
+
+RULES = {
+    "groups": [
+        {
+            "name": "g",
+            "rules": [
+                {"record": "job:r:sum", "expr": "sum by (job) (r)"},
+                {"alert": "High", "expr": 'r{n="1"} > 1', "labels": {"severity": "page"}},
+                {"alert": "Gone", "expr": 'absent(r{n="3"})'},
+                {"alert": "Fine", "expr": "r > 100"},
+            ],
+        }
+    ]
+}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_rules_are_evaluated_through_it_and_their_results_go_there(
+    url: str, tmp_path: Path, job: str, engine: str
+) -> None:
+    more = {"flush_interval": "50ms", "engine": engine}
+    opened = Opened(url, tmp_path / "a", **more)
+    now_ms = round(time.time() * 1000)
+    opened.write(page(job, now_ms, (metric("r", n="1"), 2.0), (metric("r", n="2"), 3.0)))
+    rules = json.dumps(RULES).replace("(r)", f'(r{{job=\\"{job}\\"}})')
+    (tmp_path / "r.yml").write_text(rules)
+    settings = {
+        "storage": {"kind": "victoriametrics", "url": url, **more},
+        "rules": {"shipped": False, "rule_files": ["r.yml"]},
+    }
+    (tmp_path / "f.yml").write_text(json.dumps(settings))
+    arguments = ["rules", "--once", "--config", str(tmp_path / "f.yml")]
+    with Process([*arguments, "--data-dir", str(tmp_path / "b")], tmp_path / "log") as process:
+        wait_for("the rules to be evaluated", lambda: process.poll() is not None)
+    told = process.output()
+    assert f'firing {{alertname="High", job="{job}", n="1", severity="page"}}' in told
+    assert 'firing {alertname="Gone", n="3"}' in told
+    assert "Fine" not in told
+    assert "failed" not in told
+    visible(url)
+    (recorded,) = opened.storage.reader.select(
+        [Matcher(METRIC_NAME, "=", "job:r:sum"), Matcher("job", "=", job)],
+        now_ms - HOUR_MS,
+        now_ms + HOUR_MS,
+        Hints(),
+    )
+    assert recorded.values.tolist() == [5.0]
+    opened.storage.close()
 
 
 def test_line_protocol_needs_the_flag_and_says_so(
