@@ -127,7 +127,7 @@ def test_a_range_query_goes_through_with_its_look_back() -> None:
     assert isinstance(found.data, Matrix)
     (asked,) = store.of("/api/v1/query_range")
     assert asked.of("start") + asked.of("end") + asked.of("step") == ["0.0004", "10.0004", "2.500"]
-    assert asked.of("max_lookback") == asked.of("lookback_delta") == ["60.000s"]
+    assert asked.of("max_lookback") == asked.of("lookback_delta") == ["60.000"]
 
 
 SCALARS = [

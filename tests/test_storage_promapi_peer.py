@@ -1,7 +1,7 @@
 """Against Debian's VictoriaMetrics: what goes in comes out, and queries and rules find it."""
 
-import dataclasses
 import json
+import shutil
 import time
 from array import array
 from collections.abc import Iterator
@@ -13,14 +13,15 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from fleetpulse.backend import Storage, open_storage
-from fleetpulse.errors import QueryError
+from fleetpulse.errors import QueryError, StorageError
 from fleetpulse.matchers import Matcher
 from fleetpulse.model import METRIC_NAME, STALE_NAN, Labels, Layout, Page, lines_of
-from fleetpulse.promql.result import Matrix, Scalar, Vector
+from fleetpulse.promql.result import Matrix, Scalar, String, Vector
 from fleetpulse.storage.base import Hints
+from tests.peer_programs import served
 from tests.promapi_fakes import config
 from tests.store_fakes import bits, samples_of
-from tests.support import Process, wait_for
+from tests.support import Process, free_port, wait_for
 from tests.victoria_peer import NEEDS_VICTORIA, victoria, visible
 
 pytestmark = NEEDS_VICTORIA
@@ -353,6 +354,42 @@ def test_a_password_is_needed_and_given(tmp_path: Path, job: str, now_ms: int) -
         opened.storage.close()
 
 
-def test_the_configuration_prints_no_secret(url: str) -> None:
-    assert dataclasses.is_dataclass(Storage)
-    assert "p:w" not in str(config(url, username="u", password="p:w"))
+@pytest.mark.skipif(
+    not shutil.which("prometheus"),
+    reason="prometheus is not installed (Debian package prometheus)",
+)
+def test_prometheus_can_stand_in_its_place_with_queries_passed_through(
+    tmp_path: Path, now_ms: int
+) -> None:
+    (tmp_path / "p.yml").write_text("scrape_configs: []\n")
+    address = f"127.0.0.1:{free_port()}"
+    command = [
+        "prometheus",
+        f"--config.file={tmp_path / 'p.yml'}",
+        f"--storage.tsdb.path={tmp_path / 'data'}",
+        f"--web.listen-address={address}",
+        "--web.enable-remote-write-receiver",
+    ]
+    lines = [(metric("a", n=str(at)), one) for at, one in enumerate([1.5, STALE_NAN, 0.1 + 0.2])]
+    with served(command, f"http://{address}/-/ready"):
+        given = config(f"http://{address}", engine="passthrough", flush_interval="50ms")
+        storage = open_storage(given, tmp_path, "scraper", CollectorRegistry())
+        storage.writer.write([page("x", now_ms - 1000, *lines)])
+        wait_for("everything to be sent", lambda: not storage.backlog())
+        vector = storage.engine.instant("a", now_ms).data
+        text = storage.engine.instant("'x'", now_ms, lookback_ms=60_000).data
+        matrix = storage.engine.range("a", now_ms - 2000, now_ms, 1000).data
+        with pytest.raises(QueryError, match="1:3: parse error"):
+            storage.engine.instant("a{", now_ms)
+        reader = storage.reader
+        assert reader.label_values("n", [], 0, now_ms) == ["0", "1", "2"]
+        assert len(reader.series([], 0, now_ms)) == 3
+        assert reader.metadata() == {}
+        with pytest.raises(StorageError, match="is it VictoriaMetrics"):
+            reader.select([Matcher(METRIC_NAME, "=", "a")], 0, now_ms, Hints())
+        storage.close()
+    assert isinstance(vector, Vector)
+    assert sorted(vector.values.tolist()) == [0.1 + 0.2, 1.5]
+    assert text == String(now_ms, "x")
+    assert isinstance(matrix, Matrix)
+    assert [len(one.times_ms) for one in matrix.series] == [2, 2]

@@ -88,7 +88,7 @@ class PassThrough:
         left = self._timeout if timeout is None else min(timeout, self._timeout)
         with self._turn(left) as waited:
             left -= waited
-            params = [("query", expr), *asked, *STRICT, ("timeout", f"{left:.3f}s")]
+            params = [("query", expr), *asked, *STRICT, ("timeout", f"{left:.3f}")]
             # The store would else hold back what came in the last half minute.
             params.append(("latency_offset", _SOONEST))
             params += _lookback(self._lookback_ms if lookback_ms is None else lookback_ms)
@@ -121,7 +121,7 @@ def _lookback(lookback_ms: int | None) -> list[tuple[str, str]]:
     """By both names: VictoriaMetrics' and Prometheus'."""
     if lookback_ms is None:
         return []
-    return [(name, f"{lookback_ms / 1000:.3f}s") for name in ("max_lookback", "lookback_delta")]
+    return [(name, f"{lookback_ms / 1000:.3f}") for name in ("max_lookback", "lookback_delta")]
 
 
 def _check_range(start_ms: int, end_ms: int, step_ms: int) -> None:

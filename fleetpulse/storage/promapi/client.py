@@ -92,12 +92,13 @@ class PromApiClient:
             raise QueryError("timeout", "query timed out before the store was asked")
         url, name = f"{config.read_url}/api/v1/{path}", self.name(path)
         deadline = self._clock() + seconds
-        # Each selector of a long list is in it: the body has no limit that an address has.
-        how: dict[str, Any] = {"params": params} if path.startswith("label/") else {"data": params}
+        # A body has no limit as an address has, but not everything may be asked so.
+        only_get = path.startswith(("label/", "metadata"))
+        how: dict[str, Any] = {"params": params} if only_get else {"data": params}
         with (
             _translated(name, seconds),
             self.session.request(
-                "GET" if "params" in how else "POST",
+                "GET" if only_get else "POST",
                 url,
                 **how,
                 headers={"Accept-Encoding": "gzip" if config.gzip else "identity"},
