@@ -91,6 +91,7 @@ def _run_scraper(options: argparse.Namespace) -> None:
     from fleetpulse.heap import share_heap
     from fleetpulse_cli.housekeeping import Housekeeping
     from scraper.app import ScraperApp
+    from scraper.configfiles import find_config_files
 
     share_heap()
     settings = _settings(options)
@@ -103,8 +104,12 @@ def _run_scraper(options: argparse.Namespace) -> None:
         def reload() -> None:
             settings.reload(lambda root: app.reload(root.scraper))
 
+        def config_files() -> list[Path]:
+            return find_config_files(settings.current.scraper.scrape_config_files)
+
         housekeeping = Housekeeping(storage.jobs, registry)
-        run_until_signalled([app, housekeeping, watch(settings, reload)], on_reload=reload)
+        watching = watch(settings, reload, config_files)
+        run_until_signalled([app, housekeeping, watching], on_reload=reload)
 
 
 def _run_rules(options: argparse.Namespace) -> None:
