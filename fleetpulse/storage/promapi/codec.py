@@ -21,7 +21,6 @@ from fleetpulse.storage.drain import text_lines
 from fleetpulse.storage.promapi.config import PromApiConfig
 from fleetpulse.storage.promapi.remotewrite import RemoteWriteEncoder, read_frame, split
 
-
 _LEVEL = 1  # of zstd; higher ones are slower and hardly smaller
 
 

@@ -37,7 +37,8 @@ class PromApiReader:
     ) -> Sequence[Series]:
         if end_ms < 0 or end_ms < start_ms:
             return []  # nothing is held from before 1970
-        asked = [*match_params([matchers]), *bounds(start_ms, end_ms), ("reduce_mem_usage", "1")]
+        times = bounds(start_ms, end_ms, least_ms=0)
+        asked = [*match_params([matchers]), *times, ("reduce_mem_usage", "1")]
         found = _Gathered(matchers, hints)
         decoder = ExportDecoder(self._name)
         with self._client.opened("export", [*asked, *STRICT]) as pieces:
@@ -137,9 +138,9 @@ def _pushed_whole(sets: MatcherSets) -> bool:
     return all(is_label_name(matcher.name) for one in sets for matcher in one)
 
 
-def bounds(start_ms: int, end_ms: int) -> list[tuple[str, str]]:
-    """Both ends. Zero would mean none to /api/v1/series, and times before 1970 there are none."""
-    return [("start", seconds(max(start_ms, 1))), ("end", seconds(min(end_ms, _LAST_MS)))]
+def bounds(start_ms: int, end_ms: int, least_ms: int = 1) -> list[tuple[str, str]]:
+    """Both ends. Nothing is from before 1970, and 0 stands for no start to /api/v1/series."""
+    return [("start", seconds(max(start_ms, least_ms))), ("end", seconds(min(end_ms, _LAST_MS)))]
 
 
 def seconds(at_ms: int) -> str:
