@@ -18,6 +18,7 @@ from fleetpulse.promql.result import QueryEngine
 from fleetpulse.storage.base import SampleWriter, SeriesReader
 from fleetpulse.storage.embedded import DAMAGE_KINDS, EmbeddedStore, Keeping, Rule
 from fleetpulse.storage.influxconfig import InfluxConfig
+from fleetpulse.storage.metadatafile import MetadataFile
 from fleetpulse.storage.promapi.config import PromApiConfig
 from fleetpulse.storage.tee import Tee
 from fleetpulse.yamlconf import Duration, FilePath, Section, Size
@@ -101,6 +102,8 @@ _SIZES = {
     "lines": "Different metric names with labels of a page in the embedded store.",
 }
 
+METADATA_FILE = "metadata.json"  # in the data folder
+
 AnyStoreConfig = EmbeddedConfig | InfluxStoreConfig | PromApiConfig
 StorageConfig = Annotated[
     Annotated[EmbeddedConfig, Tag("embedded")]
@@ -181,7 +184,7 @@ def open_storage(
 ) -> Storage:
     """Opens the store for a role. StorageError or StartError where it cannot be."""
     if isinstance(config, PromApiConfig):
-        return _open_promapi(config, data_dir / "spool", role, registry, limits)
+        return _open_promapi(config, data_dir, role, registry, limits)
     path = config.path if isinstance(config, EmbeddedConfig) else None
     keeping = config.retention.keeping(config.max_size or 0)
     local = _open_embedded(path or data_dir / "store.db", keeping, registry, limits)
@@ -208,7 +211,8 @@ def open_reader(config: AnyStoreConfig, data_dir: Path) -> Iterator[SeriesReader
 
         client = PromApiClient(config)
         try:
-            yield PromApiReader(client, client.store)
+            beside = MetadataFile(data_dir / METADATA_FILE)
+            yield PromApiReader(client, client.store, beside)
         finally:
             client.close()
         return
@@ -224,7 +228,7 @@ def open_reader(config: AnyStoreConfig, data_dir: Path) -> Iterator[SeriesReader
 
 def _open_promapi(
     config: PromApiConfig,
-    spools: Path,
+    data_dir: Path,
     role: str,
     registry: CollectorRegistry,
     limits: EngineLimits,
@@ -237,12 +241,13 @@ def _open_promapi(
     client = PromApiClient(config)
     try:
         # By protocol: what waits in one cannot be sent in the other.
-        path = spools / f"{role}-victoriametrics-{config.protocol}.db"
-        writer = PromApiWriter(config, path, registry, client)
+        path = data_dir / "spool" / f"{role}-victoriametrics-{config.protocol}.db"
+        beside = MetadataFile(data_dir / METADATA_FILE)
+        writer = PromApiWriter(config, path, registry, client, beside)
     except BaseException:
         client.close()
         raise
-    reader = PromApiReader(client, client.store)
+    reader = PromApiReader(client, client.store, beside)
 
     def engine() -> QueryEngine:
         if config.engine == "own":

@@ -67,7 +67,11 @@ FAULTS = [
         "url: http://vm:1\nusername: u\ntoken: t", "goes without a token", id="two identities"
     ),
     pytest.param("url: http://vm:1\npassword: p", "without username", id="a password of nobody"),
-    pytest.param("url: http://vm:1\ncert_file: c", "go together", id="a certificate without key"),
+    pytest.param(
+        "url: http://vm:1\ntls_config: {cert_file: c}",
+        "go together",
+        id="a certificate without key",
+    ),
     pytest.param("url: http://vm:1\nengine: mine", "'own' or 'passthrough'", id="no such engine"),
     pytest.param("url: http://vm:1\nprotcol: x", "did you mean protocol", id="no such key"),
 ]

@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 from fleetpulse.backend import Storage, open_storage
 from fleetpulse.errors import QueryError, StorageError
 from fleetpulse.matchers import Matcher
-from fleetpulse.model import METRIC_NAME, STALE_NAN, Labels, Layout, Page, lines_of
+from fleetpulse.model import METRIC_NAME, STALE_NAN, Labels, Layout, Metadata, Page, lines_of
 from fleetpulse.promql.result import Matrix, Scalar, String, Vector
 from fleetpulse.storage.base import Hints
 from tests.peer_programs import served
@@ -169,6 +169,12 @@ def test_bounds_are_inclusive_to_the_millisecond(opened: Opened, job: str, now_m
     opened.write()
     found = opened.select(Matcher("job", "=", job), start_ms=now_ms + 1, end_ms=now_ms + 3)
     assert list(found[labels]) == [now_ms + 1, now_ms + 2, now_ms + 3]
+
+
+def test_types_and_help_are_kept_beside_the_store(opened: Opened) -> None:
+    told = {"m_total": Metadata("counter", "Of m.", "")}
+    opened.storage.writer.describe(told)
+    assert opened.storage.reader.metadata() == told
 
 
 def test_a_sample_written_twice_is_one(opened: Opened, job: str, now_ms: int) -> None:

@@ -2,6 +2,7 @@ import socket
 from array import array
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import cramjam
@@ -9,6 +10,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from fleetpulse.model import METRIC_NAME, STALE_BITS, STALE_NAN, Labels, Layout, Page
+from fleetpulse.storage.metadatafile import MetadataFile
 from fleetpulse.storage.promapi.client import PromApiClient
 from fleetpulse.storage.promapi.sender import PROBE, NameCheck, refused
 from fleetpulse.storage.promapi.writer import PromApiWriter
@@ -36,7 +38,14 @@ class Running:
         self.registry = CollectorRegistry()
         self.client = PromApiClient(settings)
         check = NameCheck(self.client, pause=lambda _: None, looks=2)
-        self.writer = PromApiWriter(settings, path, self.registry, self.client, check=check)
+        self.writer = PromApiWriter(
+            settings,
+            path,
+            self.registry,
+            self.client,
+            MetadataFile(path.with_name("metadata.json")),
+            check=check,
+        )
 
     def count(self, name: str, **labels: str) -> float | None:
         return self.registry.get_sample_value(f"{PREFIX}{name}", labels)
@@ -168,9 +177,10 @@ def test_only_the_samples_that_are_refused_are_set_aside(path: Path) -> None:
 
 
 def test_a_full_spool_drops_the_oldest_and_counts_them_by_reason(path: Path) -> None:
-    running = Running(None, path, spool_max_bytes=100)
-    for value in range(9):
-        running.writer.write([page(float(value))])
+    running = Running(None, path, spool={"max_bytes": "64KB"})
+    random = Random(1)
+    for _ in range(9):
+        running.writer.write([page(*(random.random() for _ in range(1000)))])
     running.close()
     assert running.count("spool_dropped_batches_total", reason="bytes")
     assert running.count("spool_dropped_batches_total", reason="age") == 0

@@ -10,6 +10,7 @@ from fleetpulse.matchers import Matcher, all_match
 from fleetpulse.model import METRIC_NAME, Labels, Metadata, MetricType, Series
 from fleetpulse.storage.base import Hints, MatcherSets
 from fleetpulse.storage.embedded.limits import Budget, check_series
+from fleetpulse.storage.metadatafile import MetadataFile
 from fleetpulse.storage.promapi.client import Params, PromApiClient
 from fleetpulse.storage.promapi.export import ExportDecoder, Part, lines_of, rising
 from fleetpulse.values import is_label_name
@@ -26,11 +27,13 @@ _LAST_MS = 9_000_000_000_000  # the year 2255: what is beyond is an overflow to 
 class PromApiReader:
     """Gives series back. Safe from any thread. name: the store, in errors.
 
+    beside: what this host was told of types and help.
+
     Label names, values and label sets come from the store's index, which knows series by the day.
     """
 
-    def __init__(self, client: PromApiClient, name: str) -> None:
-        self._client, self._name = client, name
+    def __init__(self, client: PromApiClient, name: str, beside: MetadataFile) -> None:
+        self._client, self._name, self._beside = client, name, beside
 
     def select(
         self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, hints: Hints
@@ -75,11 +78,12 @@ class PromApiReader:
         return sorted(one for one in found if not sets or any(all_match(s, one) for s in sets))
 
     def metadata(self) -> Mapping[str, Metadata]:
-        """What the store was told by others: Debian's VictoriaMetrics has none."""
+        """What the store knows, which of Debian's VictoriaMetrics is nothing, and this host."""
         data = self._client.json("metadata", []).get("data")
         if not isinstance(data, dict):
             raise _misshapen(self._name, "metadata", data)
-        return {name: _metadata(told[0]) for name, told in data.items() if told}
+        found = {name: _metadata(told[0]) for name, told in data.items() if told}
+        return {**found, **self._beside.read()}
 
 
 class _Gathered:

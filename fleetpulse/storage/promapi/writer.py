@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 from fleetpulse.model import Metadata, Page
 from fleetpulse.service import STOP_DEADLINE, Periodic
 from fleetpulse.storage.drain import Drain, Send
+from fleetpulse.storage.metadatafile import MetadataFile
 from fleetpulse.storage.promapi.client import PromApiClient
 from fleetpulse.storage.promapi.codec import codec_of
 from fleetpulse.storage.promapi.config import PromApiConfig
@@ -34,13 +35,16 @@ class PromApiWriter:
         spool_path: Path,
         registry: CollectorRegistry,
         client: PromApiClient,
+        metadata: MetadataFile,
         *,
         send: Send | None = None,
         check: NameCheck | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._config, self._codec = config, codec_of(config)
-        self._spool = Spool(spool_path, max_bytes=config.spool_max_bytes)
+        self._config, self._codec, self._metadata = config, codec_of(config), metadata
+        self._spool = Spool(
+            spool_path, max_bytes=config.spool.max_bytes, max_age=config.spool.max_age
+        )
         self._tally = PromApiTally(registry, self._spool, self._codec.told)
         self._post = send or Sender(config, self._codec, client.session)
         self._check = check or NameCheck(client)
@@ -80,7 +84,8 @@ class PromApiWriter:
         self._wake_for(len(items))
 
     def describe(self, metadata: Mapping[str, Metadata]) -> None:
-        """Type, help and unit: Debian's VictoriaMetrics has no place for them."""
+        """Beside the spool: Debian's VictoriaMetrics has no place for them."""
+        self._metadata.add(metadata)
 
     def backlog(self) -> int:
         """Bytes that wait to be sent."""
