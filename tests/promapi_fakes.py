@@ -2,6 +2,7 @@
 
 import json
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -104,8 +105,14 @@ class FakeStore:
 
 
 @contextmanager
-def fake_store(answer: Answer = lambda _: Told()) -> Iterator[FakeStore]:
+def fake_store(
+    answer: Answer = lambda _: Told(), context: ssl.SSLContext | None = None
+) -> Iterator[FakeStore]:
+    """context: of a server that speaks TLS."""
     store = FakeStore(answer)
+    if context is not None:
+        store.server.socket = context.wrap_socket(store.server.socket, server_side=True)
+        store.url = store.url.replace("http:", "https:").replace("127.0.0.1", "localhost")
     store.thread.start()
     try:
         yield store

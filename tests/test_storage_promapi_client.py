@@ -1,5 +1,8 @@
 import base64
+import shutil
 import socket
+import ssl
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +11,7 @@ import pytest
 
 from fleetpulse.errors import FleetPulseError, QueryError, StorageError
 from fleetpulse.storage.promapi.client import PromApiClient, envelope, fault, said_in
+from tests.bridge_fakes import make_certificate
 from tests.promapi_fakes import Told, config, fake_store, told
 
 pytestmark = pytest.mark.integration
@@ -117,6 +121,23 @@ def test_nobody_there_is_a_failure_that_may_pass() -> None:
         with pytest.raises(StorageError, match="cannot be reached: Connection refused") as caught:
             client.json("labels", [])
     assert caught.value.retriable
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl")
+def test_a_certificate_is_believed_that_ca_file_vouches_for(tmp_path: Path) -> None:
+    cert, key = make_certificate(tmp_path)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(cert, key)
+    with fake_store(lambda _: told(["a"]), context) as store:
+        trusting = [{"ca_file": cert}, {"insecure_skip_verify": True}]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            for tls in trusting:
+                client = PromApiClient(config(store.url, tls_config=tls))
+                assert client.json("labels", [])["data"] == ["a"]
+                client.close()
+        with pytest.raises(StorageError, match=r"check storage\.tls_config"):
+            PromApiClient(config(store.url)).json("labels", [])
 
 
 IDENTITIES = [
