@@ -6,8 +6,24 @@ from collections.abc import Callable
 from flask import Flask
 from prometheus_client import CollectorRegistry
 
-from api import catalog, graph, metrics, observe, prometheus, push, servers, targets
+from api import (
+    catalog,
+    expressions,
+    federate,
+    graph,
+    metrics,
+    observe,
+    prometheus,
+    push,
+    rules,
+    server,
+    servers,
+    status,
+    targets,
+)
+from api.about import About
 from api.auth import Gate
+from api.compress import compress
 from api.config import ApiConfig
 from api.inventory import Inventory
 from api.keys import KeyStore
@@ -19,6 +35,7 @@ from fleetpulse.promql.result import QueryEngine
 from fleetpulse.storage.base import SampleWriter, SeriesReader
 
 _API = "/api/v1"
+_NOTHING = About()
 
 
 def create_app(
@@ -30,6 +47,7 @@ def create_app(
     registry: CollectorRegistry,
     *,
     now: Callable[[], float] = time.time,
+    about: About = _NOTHING,
 ) -> Flask:
     """The WSGI application. StartError where keys are needed and there are none.
 
@@ -45,6 +63,7 @@ def create_app(
     app = _bare_app(config)
     map_errors(app)
     observe.observe(app, registry)
+    compress(app)
     observe.guard_headers(app)
     gate.install(app)
     limit_rate(app, config, observe.OPEN_ENDPOINTS)
@@ -66,6 +85,14 @@ def create_app(
     app.register_blueprint(push.blueprint(receiver), url_prefix=_API)
     app.register_blueprint(servers.blueprint(inventory, now), url_prefix=_API)
     app.register_blueprint(targets.blueprint(config.scrapers), url_prefix=_API)
+    app.register_blueprint(rules.blueprint(config.rules), url_prefix=_API)
+    app.register_blueprint(federate.blueprint(reader, config.query, about, now))
+    app.register_blueprint(status.blueprint(about, reader, now), url_prefix=_API)
+    app.register_blueprint(status.version_blueprint())
+    experimental = about.promql.experimental
+    app.register_blueprint(expressions.blueprint(experimental=experimental), url_prefix=_API)
+    app.register_blueprint(server.blueprint(about.promql), url_prefix=_API)
+    app.register_blueprint(server.lifecycle_blueprint())
     return app
 
 

@@ -17,6 +17,8 @@ log = logging.getLogger(__name__)
 
 _LOOPBACK = re.compile(r"localhost|127(?:\.\d{1,3}){3}|::1", re.ASCII)
 _MAX_CREDENTIAL = 512
+# What a page of an allowed origin may send.
+_HEADERS = "Accept, Authorization, Content-Type, Origin, X-API-Key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +107,9 @@ class Gate:
 
     def allow_origin(self, response: Response) -> Response:
         origin = request.headers.get("Origin")
-        if origin in self._config.cors_origins:
+        if origin is not None and self._config.allows_origin(origin):
             response.headers["Access-Control-Allow-Origin"] = origin
+            response.headers["Access-Control-Expose-Headers"] = "Date"
             response.vary.add("Origin")
         return response
 
@@ -124,7 +127,7 @@ class Gate:
     def _check_origin(self, req: Request) -> None:
         """Pages of foreign sites may not even cause work: a browser names where they are from."""
         origin = req.headers.get("Origin")
-        if origin is None or origin in self._config.cors_origins:
+        if origin is None or self._config.allows_origin(origin):
             return
         if origin.partition("://")[2].lower() != req.headers.get("Host", "").lower():
             raise Refusal(403, "pages of this origin may not ask; see api.cors_origins")
@@ -135,7 +138,7 @@ class Gate:
             return None
         response = Response(status=204)
         response.headers["Access-Control-Allow-Methods"] = "GET, POST, OPTIONS"
-        response.headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type, X-API-Key"
+        response.headers["Access-Control-Allow-Headers"] = _HEADERS
         response.headers["Access-Control-Max-Age"] = "600"
         return response
 

@@ -114,8 +114,14 @@ class ApiConfig(Section):
     allowed_hosts: tuple[str, ...] = ()
     # Origins (https://dash.example) whose pages may read answers in a browser.
     cors_origins: tuple[str, ...] = ()
+    # The same as a regular expression over the whole origin, like Prometheus' --web.cors.origin.
+    cors_origin_regex: str = ""
     # The scrapers that are asked for their targets; none: the one of this file.
     scrapers: tuple[Listen, ...] = ()
+    # The rule runners that are asked for rules and alerts; none: the one of this file.
+    rules: tuple[Listen, ...] = ()
+    # Put on what is federated from here; null: those of the section rules.
+    external_labels: dict[str, str] | None = None
     query: QueryConfig = QueryConfig()
     push: PushConfig = PushConfig()
     servers: ServersConfig = ServersConfig()
@@ -130,6 +136,32 @@ class ApiConfig(Section):
                     f"{origin!r} is no origin; write for example https://dash.example:3000"
                 )
         return origins
+
+    @field_validator("cors_origin_regex")
+    @classmethod
+    def _pattern(cls, pattern: str) -> str:
+        # Not above: other roles check this section too, and do without the library.
+        from fleetpulse.regex import compile_pattern
+
+        compile_pattern(pattern)
+        return pattern
+
+    @field_validator("external_labels")
+    @classmethod
+    def _names(cls, labels: dict[str, str] | None) -> dict[str, str] | None:
+        for name in labels or ():
+            if not is_label_name(name) or name.startswith("__"):
+                raise ValueError(f"{name!r} is no label name; write for example site or rack")
+        return labels
+
+    def allows_origin(self, origin: str) -> bool:
+        """Whether pages of the origin may read answers."""
+        if origin in self.cors_origins:
+            return True
+        from fleetpulse.regex import compile_pattern
+
+        pattern = self.cors_origin_regex
+        return bool(pattern) and compile_pattern(pattern).fullmatch(origin) is not None
 
     @property
     def unlimited(self) -> bool:

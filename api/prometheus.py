@@ -9,22 +9,12 @@ from flask import Blueprint, Request, Response, request
 from api import params
 from api.config import QueryConfig
 from api.jsonvalues import data_json
-from api.respond import bad_data, success, success_text
-from fleetpulse import __version__
+from api.respond import bad_data, success_text
 from fleetpulse.promql.result import Matrix, QueryEngine, Result, Vector
 from fleetpulse.storage.base import TIERS, Tier
 
 _MAX_STEPS = 11_000  # Prometheus' own bound: 60 s over a week, one hour over a year
 _TRUNCATED = "results truncated due to limit"
-# Grafana chooses what it asks by this version: the API is that of Prometheus 3.
-_BUILD_INFO = {
-    "version": f"3.0.0+fleetpulse.{__version__}",
-    "revision": "",
-    "branch": "",
-    "buildUser": "",
-    "buildDate": "",
-    "goVersion": "",
-}
 
 
 def blueprint(
@@ -47,15 +37,6 @@ def blueprint(
         timeout, tier = _timeout(request, config), _tier(request)
         result = engine.range(_expr(request), start_ms, end_ms, step_ms, timeout=timeout, tier=tier)
         return _answer(result, limit)
-
-    @bp.get("/query_exemplars")
-    def exemplars() -> Response:
-        """Exemplars are not kept; dashboards ask for them all the same."""
-        return success([])
-
-    @bp.get("/status/buildinfo")
-    def build_info() -> Response:
-        return success(_BUILD_INFO)
 
     return bp
 

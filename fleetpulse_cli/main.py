@@ -152,13 +152,12 @@ def _run_store(options: argparse.Namespace) -> int:
 
     logging.basicConfig(level=logging.WARNING)
     storage = read_root(find_file(options.config), ["storage"]).storage
-    if storage.kind == "victoriametrics":
+    if storage.kind != "embedded":
         raise StartError(
-            "storage.kind is victoriametrics, and nothing is kept beside it: `fleetpulse store` "
-            "looks after the embedded store; see docs/victoriametrics.md for VictoriaMetrics' ways"
+            f"storage.kind is {storage.kind}, and nothing is kept beside it: `fleetpulse store` "
+            f"looks after the embedded store; its page in docs/ has what to ask {storage.kind}"
         )
-    path = getattr(storage, "path", None) or options.data_dir / "store.db"
-    return store.run_store(options, path)
+    return store.run_store(options, storage.path or options.data_dir / "store.db")
 
 
 def _run_keys(options: argparse.Namespace) -> int:

@@ -5,6 +5,7 @@ The exporter, which runs everywhere, is wired in exporter_role.py.
 
 import argparse
 import logging
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -144,9 +145,10 @@ def _run_api(options: argparse.Namespace) -> None:
     from api.app import create_app
     from api.auth import Gate
     from fleetpulse.backend import EngineLimits
+    from fleetpulse_cli.aboutapi import about
     from fleetpulse_cli.keys import key_store
 
-    settings = _settings(options)
+    settings, started = _settings(options), time.time()
     data_dir = prepare_data_dir(options.data_dir)
     keys, config = key_store(data_dir), settings.current.api
 
@@ -169,10 +171,19 @@ def _run_api(options: argparse.Namespace) -> None:
         # What is pushed for a time that is not kept any more would be stored for nothing.
         max_age = min(config.push.max_age, storage.keeps)
         push = config.push.model_copy(update={"max_age": max_age})
-        # With nothing said, the scraper of the same file is the one to ask.
+        # With nothing said, scraper and rule runner of the same file are those to ask.
         scrapers = config.scrapers or (settings.current.scraper.listen,)
-        config = config.model_copy(update={"push": push, "scrapers": scrapers})
-        return create_app(config, storage.engine, storage.reader, storage.writer, keys, registry)
+        rules = config.rules or (settings.current.rules.listen,)
+        update = {"push": push, "scrapers": scrapers, "rules": rules}
+        return create_app(
+            config.model_copy(update=update),
+            storage.engine,
+            storage.reader,
+            storage.writer,
+            keys,
+            registry,
+            about=about(settings, data_dir, registry, storage.keeps, started),
+        )
 
     _serve(settings, create, config.listen, config.threads, apply=check)
 

@@ -100,9 +100,13 @@ BAD = [
     pytest.param("series?match[]=up%7B", "match[]", id="a selector that is none"),
     pytest.param("series?match[]=rate(up[5m])", "match[]", id="an expression"),
     pytest.param("labels?match[]=%7Ba=~%22.*%22%7D", "match[]", id="a selector of everything"),
-    pytest.param("labels?start=5&end=4", "end", id="end before start, of labels"),
+    pytest.param("labels?start=x", "'start': cannot parse", id="a start of labels"),
+    pytest.param("labels?match[]=%7B%7D", "non-empty matcher", id="an empty selector of labels"),
     pytest.param("label/U__/values", 'invalid label name: "U__"', id="an empty label name"),
-    pytest.param("metadata?limit=x", "limit", id="a limit of metadata"),
+    pytest.param("metadata?limit=x", "limit must be a number", id="a limit of metadata"),
+    pytest.param(
+        "metadata?limit_per_metric=x", "limit_per_metric must be", id="another limit of metadata"
+    ),
 ]
 
 
@@ -172,6 +176,9 @@ CATALOG = [
         id="series of several selectors",
     ),
     pytest.param("series?match[]=nothing", [], id="no series"),
+    pytest.param("series?match[]=up&start=5&end=4", [], id="series, the end before the start"),
+    pytest.param("labels?start=5&end=4", [], id="names, the end before the start"),
+    pytest.param("label/job/values?start=5&end=4", [], id="values, the end before the start"),
 ]
 
 

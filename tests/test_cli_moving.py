@@ -229,7 +229,7 @@ def moved(source: list[str], target: list[str], file: Path) -> None:
 
 @pytest.mark.integration
 def test_an_import_waits_until_the_store_has_everything(tmp_path: Path) -> None:
-    (tmp_path / "m.om").write_text("a 1 1700000000\nb NaN 1700000000\n# EOF\n")
+    (tmp_path / "m.om").write_text("a 1 1700000000\nb nAN 1700000000\n# EOF\n")
     with fake_store(lambda _: Told(204)) as fake:
         code = main(_import_into(fake, tmp_path))
     assert code == 0

@@ -15,8 +15,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 from pydantic import BaseModel
 
-from fleetpulse.backend import InfluxStoreConfig
 from fleetpulse.errors import ConfigError, StartError
+from fleetpulse.storage.influx.config import Influx1Config, Influx2Config
 from fleetpulse.storage.promapi.config import PromApiConfig
 from fleetpulse_cli.exporter_role import ExporterFile
 from fleetpulse_cli.sections import SECTIONS, expose, read_root, root_model, whole_file
@@ -54,14 +54,16 @@ def test_every_key_is_in_the_example(section: str) -> None:
     known = set(re.findall(r"^[\s#]*-?\s*([a-z_]+):", part, re.MULTILINE))
     wanted = set(keys(getattr(read_root(None), section)))
     if section == "storage":
-        wanted |= set(InfluxStoreConfig.model_fields) - {"token"}
-        wanted |= set(PromApiConfig.model_fields) - {"token", "password"}
+        for remote in (Influx1Config, Influx2Config, PromApiConfig):
+            wanted |= set(remote.model_fields) - {"token", "password"}
     assert wanted - known == set()
 
 
 def commented(kind: str) -> str:
     """The storage section that the example has for another kind, as a file of its own."""
-    (part,) = re.findall(rf"^# (storage:\n#   kind: {kind}\n(?:#.*\n)*)", EXAMPLE.read_text(), re.M)
+    (part,) = re.findall(
+        rf"^# (storage:\n#   kind: {kind}\n(?:#.*\n)*)", EXAMPLE.read_text(), re.MULTILINE
+    )
     return re.sub(r"^# ?", "", part, flags=re.MULTILINE)
 
 

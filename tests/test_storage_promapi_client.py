@@ -133,10 +133,10 @@ def test_a_certificate_is_believed_that_ca_file_vouches_for(tmp_path: Path) -> N
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             for tls in trusting:
-                client = PromApiClient(config(store.url, tls_config=tls))
+                client = PromApiClient(config(store.url, **tls))
                 assert client.json("labels", [])["data"] == ["a"]
                 client.close()
-        with pytest.raises(StorageError, match=r"check storage\.tls_config"):
+        with pytest.raises(StorageError, match=r"check storage\.ca_file"):
             PromApiClient(config(store.url)).json("labels", [])
 
 

@@ -68,7 +68,7 @@ FAULTS = [
     ),
     pytest.param("url: http://vm:1\npassword: p", "without username", id="a password of nobody"),
     pytest.param(
-        "url: http://vm:1\ntls_config: {cert_file: c}",
+        "url: http://vm:1\ncert_file: c",
         "go together",
         id="a certificate without key",
     ),

@@ -1,5 +1,4 @@
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,7 +7,6 @@ from fleetpulse.errors import QueryError, StorageError
 from fleetpulse.matchers import Matcher
 from fleetpulse.model import Labels, Metadata
 from fleetpulse.storage.base import Hints
-from fleetpulse.storage.metadatafile import MetadataFile
 from fleetpulse.storage.promapi.client import PromApiClient
 from fleetpulse.storage.promapi.reader import PromApiReader, seconds, selector
 from tests.promapi_fakes import Answer, Asked, FakeStore, Told, config, fake_store, told
@@ -21,7 +19,7 @@ M = Matcher("__name__", "=", "m")
 
 def reading(store: FakeStore, **more: Any) -> PromApiReader:
     client = PromApiClient(config(**{"url": store.url, **more}))
-    return PromApiReader(client, "vm", MetadataFile(Path("/nowhere/at/all")))
+    return PromApiReader(client, "vm")
 
 
 def exported(*rows: tuple[dict[str, str], list[float], list[int]]) -> Answer:

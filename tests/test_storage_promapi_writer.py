@@ -10,10 +10,9 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from fleetpulse.model import METRIC_NAME, STALE_BITS, STALE_NAN, Labels, Layout, Page
-from fleetpulse.storage.metadatafile import MetadataFile
 from fleetpulse.storage.promapi.client import PromApiClient
 from fleetpulse.storage.promapi.sender import PROBE, NameCheck, refused
-from fleetpulse.storage.promapi.writer import PromApiWriter
+from fleetpulse.storage.promapi.writer import open_writer
 from tests.promapi_fakes import Asked, FakeStore, Told, config, fake_store, told
 from tests.protobuf_reader import samples_by_series
 from tests.store_fakes import bits
@@ -22,7 +21,7 @@ from tests.support import wait_for
 pytestmark = pytest.mark.integration
 
 NOW_MS = 1_700_000_000_000
-PREFIX = "fleetpulse_storage_victoriametrics_"
+PREFIX = "fleetpulse_storage_"
 
 
 def page(*values: float, **target: str) -> Page:
@@ -38,17 +37,12 @@ class Running:
         self.registry = CollectorRegistry()
         self.client = PromApiClient(settings)
         check = NameCheck(self.client, pause=lambda _: None, looks=2)
-        self.writer = PromApiWriter(
-            settings,
-            path,
-            self.registry,
-            self.client,
-            MetadataFile(path.with_name("metadata.json")),
-            check=check,
-        )
+        self.writer = open_writer(settings, path, self.registry, self.client, check=check)
 
     def count(self, name: str, **labels: str) -> float | None:
-        return self.registry.get_sample_value(f"{PREFIX}{name}", labels)
+        return self.registry.get_sample_value(
+            f"{PREFIX}{name}", {"store": "victoriametrics", **labels}
+        )
 
     def close(self) -> None:
         self.writer.close()
@@ -80,7 +74,8 @@ def test_remote_write_has_its_headers_and_every_bit(path: Path) -> None:
         for at, value in enumerate([bits([1.5])[0], STALE_BITS, bits([float("nan")])[0]])
     }
     assert running.count("samples_sent_total") == 3
-    assert running.count("samples_nan_total") == 1
+    # The NaN, which the store throws away.
+    assert running.count("samples_left_out_total") == 1
 
 
 def found(*names: str) -> Callable[[Asked], Told]:
@@ -150,7 +145,7 @@ def test_what_a_store_that_was_away_did_not_get_is_sent_after_a_restart(path: Pa
     away = Running(None, path)
     away.writer.write([page(1.5), page(2.5)])
     away.close()
-    assert away.count("send_failures_total")
+    assert away.count("send_failures_total", fault="moment")
     with fake_store(lambda _: Told(204)) as store:
         back = Running(store, path)
         back.writer.start()
@@ -172,12 +167,12 @@ def test_only_the_samples_that_are_refused_are_set_aside(path: Path) -> None:
     assert running.count("samples_rejected_total") == 1
     assert running.count("samples_sent_total") == 2
     kept = path.with_name("scraper.db.rejected").read_text()
-    assert kept.startswith(f'm{{n="1"}} 2.0 {NOW_MS}\tvictoriametrics at {store.url}')
-    assert kept.endswith("HTTP 400: bad n\n")
+    assert f"victoriametrics at {store.url}/api/v1/write: HTTP 400: bad n\n" in kept
+    assert kept.endswith(f'\nm{{n="1"}} 2.0 {NOW_MS}\n')
 
 
 def test_a_full_spool_drops_the_oldest_and_counts_them_by_reason(path: Path) -> None:
-    running = Running(None, path, spool={"max_bytes": "64KB"})
+    running = Running(None, path, spool_max_bytes="64KB")
     random = Random(1)
     for _ in range(9):
         running.writer.write([page(*(random.random() for _ in range(1000)))])
@@ -208,31 +203,42 @@ def test_a_payload_that_is_no_frames_does_not_stand_in_the_way(path: Path) -> No
 
 
 REFUSALS = [
-    pytest.param(401, b"", {}, "check storage.username", False, None, id="who are you"),
-    pytest.param(403, b"", {}, "may write", False, None, id="a token that only reads"),
-    pytest.param(404, b"", {}, "insert_url and tenant", False, None, id="a wrong URL"),
-    pytest.param(400, b"unsupported path", {}, "insert_url", False, None, id="a wrong path"),
-    pytest.param(302, b"", {}, "redirects are not followed", False, None, id="a redirect"),
-    pytest.param(400, b"cannot parse", {}, "cannot parse", True, None, id="bad samples"),
-    pytest.param(413, b"", {}, "HTTP 413", True, None, id="too many"),
-    pytest.param(400, b"<html>", {}, "a web page", False, None, id="a proxy's refusal"),
-    pytest.param(503, b"", {"Retry-After": "7"}, "HTTP 503", False, 7.0, id="a moment, please"),
-    pytest.param(503, b"", {"Retry-After": "Wed"}, "HTTP 503", False, None, id="at some date"),
+    pytest.param(401, b"", {}, "check storage.username", "settings", None, id="who are you"),
+    pytest.param(403, b"", {}, "may write", "settings", None, id="a token that only reads"),
+    pytest.param(404, b"", {}, "insert_url and tenant", "settings", None, id="a wrong URL"),
+    pytest.param(400, b"unsupported path", {}, "insert_url", "settings", None, id="a wrong path"),
+    pytest.param(302, b"", {}, "are not followed", "settings", None, id="a redirect"),
+    pytest.param(400, b"cannot parse", {}, "cannot parse", "lines", None, id="bad samples"),
+    pytest.param(413, b"", {}, "HTTP 413", "size", None, id="too many"),
+    pytest.param(400, b"too big packed request", {}, "too big", "size", None, id="too many, 400"),
+    pytest.param(200, b"<html>", {}, "a web page", "settings", None, id="a page for people"),
+    pytest.param(502, b"<html>", {}, "a web page", "moment", None, id="a proxy that is alone"),
+    pytest.param(503, b"", {"Retry-After": "7"}, "HTTP 503", "moment", 7.0, id="a moment, please"),
+    pytest.param(503, b"", {"Retry-After": "Wed"}, "HTTP 503", "moment", None, id="at some date"),
 ]
 
 
-@pytest.mark.parametrize(("status", "text", "headers", "message", "rejected", "after"), REFUSALS)
+@pytest.mark.parametrize(("status", "text", "headers", "message", "fault", "after"), REFUSALS)
 def test_what_a_refusal_means(
     status: int,
     text: bytes,
     headers: dict[str, str],
     message: str,
-    rejected: bool,
+    fault: str,
     after: float | None,
 ) -> None:
     err = refused("vm", status, headers, text)
     assert message in str(err)
-    assert (err.rejected, err.retry_after) == (rejected, after)
+    assert (err.fault, err.retry_after) == (fault, after)
+
+
+def test_a_page_for_people_is_no_success(path: Path) -> None:
+    with fake_store(lambda _: Told(200, b"<html>Sign in</html>")) as store:
+        running = Running(store, path)
+        running.writer.write([page(1.0)])
+        running.close()
+    assert running.count("blocked") == 1
+    assert running.count("spool_batches") == 1
 
 
 def test_credentials_follow_no_redirect(path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from fleetpulse.matchers import Matcher
 from fleetpulse.model import Labels, Metadata, Page, Series
@@ -108,3 +108,33 @@ class SeriesReader(Protocol):
 
     def metadata(self) -> Mapping[str, Metadata]:
         """Type, help and unit by metric name."""
+
+
+Counts = Sequence[tuple[str, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Cardinality:
+    """How many series a store has, and of what: each list the greatest first, bounded.
+
+    oldest_ms, newest_ms: bounds of the samples, None without any. recent: pages or chunks of the
+    part that is still being written to. bytes_by_label: of a label's values over all series.
+    """
+
+    series: int
+    label_pairs: int
+    recent: int
+    oldest_ms: int | None
+    newest_ms: int | None
+    series_by_name: Counts
+    values_by_label: Counts
+    bytes_by_label: Counts
+    series_by_pair: Counts
+
+
+@runtime_checkable
+class CountsSeries(Protocol):
+    """A store that can tell what it has. Safe from any thread. StorageError."""
+
+    def cardinality(self, limit: int) -> Cardinality:
+        """At most limit entries a list. May take a second with millions of series."""

@@ -15,7 +15,7 @@ from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase, HTTPBasicAuth
 
 from fleetpulse.errors import QueryError, QueryErrorType, StorageError
-from fleetpulse.storage.promapi.config import PromApiConfig, TlsConfig
+from fleetpulse.storage.promapi.config import PromApiConfig
 from fleetpulse.yamldoc import read_secret
 
 _AT_ONCE = 1 << 18  # bytes
@@ -52,10 +52,9 @@ class PromApiClient:
         adapter = HTTPAdapter(pool_connections=4, pool_maxsize=_CONNECTIONS)
         self.session.mount("http://", adapter)
         self.session.mount("https://", adapter)
-        self.session.verify = _verify(config.tls_config)
-        tls = config.tls_config
-        if tls.cert_file is not None and tls.key_file is not None:
-            self.session.cert = (str(tls.cert_file), str(tls.key_file))
+        self.session.verify = _verify(config)
+        if config.cert_file is not None and config.key_file is not None:
+            self.session.cert = (str(config.cert_file), str(config.key_file))
 
     def close(self) -> None:
         self.session.close()
@@ -150,7 +149,7 @@ class _Bearer(AuthBase):
         return request
 
 
-def _verify(config: TlsConfig) -> bool | str:
+def _verify(config: PromApiConfig) -> bool | str:
     if config.insecure_skip_verify:
         return False
     return True if config.ca_file is None else str(config.ca_file)
@@ -178,7 +177,7 @@ def unreachable(name: str, err: BaseException) -> str:
     told = [one for one in causes if isinstance(one, OSError) and one.strerror]
     reason = told[-1].strerror if told else type(causes[-1]).__name__
     if isinstance(told[-1] if told else None, ssl.SSLError):
-        return f"{name}: {reason}; check storage.tls_config and the name in the store's certificate"
+        return f"{name}: {reason}; check storage.ca_file and the name in the store's certificate"
     return f"{name}: cannot be reached: {reason}; check storage.url and that the store runs"
 
 

@@ -9,50 +9,31 @@ influx: line protocol, as text.
 import gzip
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import cramjam
 
 from fleetpulse.errors import StorageError
-from fleetpulse.lineprotocol import LineEncoder
+from fleetpulse.lineprotocol import LineEncoder, Plain
 from fleetpulse.model import Page
+from fleetpulse.storage import spooled
 from fleetpulse.storage.drain import text_lines
 from fleetpulse.storage.promapi.config import PromApiConfig
 from fleetpulse.storage.promapi.remotewrite import RemoteWriteEncoder, read_frame, split
+from fleetpulse.storage.spooled import Written
 
 _LEVEL = 1  # of zstd; higher ones are slower and hardly smaller
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
-    """items: a sample each. left_out: values that the format cannot hold. nan: NaN among items."""
-
-    items: list[bytes]
-    left_out: int = 0
-    nan: int = 0
-
-
-class Codec(Protocol):
+class Codec(spooled.Codec, Protocol):
     """Safe from any thread."""
 
     @property
     def headers(self) -> Mapping[str, str]:
         """Of a request."""
 
-    def encode(self, page: Page) -> Written: ...
-
-    def pack(self, items: Sequence[bytes]) -> bytes:
-        """A payload for the spool."""
-
-    def split(self, payload: bytes) -> list[bytes]:
-        """The items of a payload. One that is none stays whole, for the store to refuse."""
-
     def body(self, joined: bytes) -> bytes:
         """What goes over the wire, of joined items."""
-
-    def told(self, item: bytes) -> str:
-        """An item as a person reads it, in one line."""
 
 
 def codec_of(config: PromApiConfig) -> Codec:
@@ -70,7 +51,9 @@ class RemoteWrite:
 
     def encode(self, page: Page) -> Written:
         found = self._encoder.encode(page)
-        return Written(found.frames, nan=found.nan)
+        # VictoriaMetrics throws a NaN away that is no staleness marker. They go there all the
+        # same, for a Prometheus in its place keeps them; what is counted is what may be lost.
+        return Written(found.frames, found.nan)
 
     def pack(self, items: Sequence[bytes]) -> bytes:
         return bytes(cramjam.zstd.compress(b"".join(items), level=_LEVEL))
@@ -96,17 +79,15 @@ class LineProtocol:
     """Of staleness markers there is no form here: they and NaN are left out and counted."""
 
     def __init__(self, zipped: bool) -> None:
-        self._encoder, self._zipped = LineEncoder(), zipped
+        self._encoder, self._zipped = LineEncoder(Plain()), zipped
         coding = {"Content-Encoding": "gzip"} if zipped else {}
         self.headers: Mapping[str, str] = {"Content-Type": "text/plain; charset=utf-8", **coding}
 
     def encode(self, page: Page) -> Written:
         encoded = self._encoder.encode(page)
-        # InfluxDB has them as a field of its own, which here would be a series of its own.
-        kept = [line for line in encoded.lines if " value=" in line]
-        left_out = encoded.left_out + len(encoded.lines) - len(kept)
         # Surrogates, from pages that are no UTF-8, would be refused by the store.
-        return Written([line.encode("utf-8", "replace") for line in kept], left_out)
+        items = [line.encode("utf-8", "replace") for line in encoded.lines]
+        return Written(items, encoded.left_out)
 
     def pack(self, items: Sequence[bytes]) -> bytes:
         return b"".join(items)

@@ -38,29 +38,6 @@ Url = Annotated[str, AfterValidator(_is_http)]
 Protocol = Literal["remote_write", "influx"]
 
 
-class SpoolConfig(Section):
-    """spool: how much may wait on disk while the store is away. Past it the oldest goes first."""
-
-    # As it lies there, compressed.
-    max_bytes: Size = Field(1 << 30, ge=1 << 16)
-    max_age: Duration = Field(7 * 86400.0, gt=0)
-
-
-class TlsConfig(Section):
-    """tls_config: who is trusted instead of the system's authorities, and who we are."""
-
-    ca_file: FilePath | None = None
-    cert_file: FilePath | None = None
-    key_file: FilePath | None = None
-    insecure_skip_verify: bool = False
-
-    @model_validator(mode="after")
-    def _pair(self) -> Self:
-        if (self.cert_file is None) != (self.key_file is None):
-            raise ValueError("cert_file and key_file go together; write both")
-        return self
-
-
 class PromApiConfig(Section):
     """A store that answers PromQL. Either url, or insert_url and select_url of a cluster."""
 
@@ -78,7 +55,11 @@ class PromApiConfig(Section):
     password_file: FilePath | None = None
     token: Secret | None = None
     token_file: FilePath | None = None
-    tls_config: TlsConfig = TlsConfig()
+    # TLS: who is trusted instead of the system's authorities, and who we are.
+    ca_file: FilePath | None = None
+    cert_file: FilePath | None = None
+    key_file: FilePath | None = None
+    insecure_skip_verify: bool = False
     # remote_write loses nothing; line protocol has no staleness markers and no NaN.
     protocol: Protocol = "remote_write"
     # own: our engine over raw samples. passthrough: the store's own answer, in its own dialect.
@@ -95,7 +76,10 @@ class PromApiConfig(Section):
     max_response: Size = Field(default=1 << 30, ge=1 << 20)
     # Whether line protocol and answers are compressed; remote write always is.
     gzip: bool = False
-    spool: SpoolConfig = SpoolConfig()
+    # Samples that wait while the store is away; when there are more, or they are older, the oldest
+    # are dropped and counted.
+    spool_max_bytes: Size = Field(default=1 << 30, ge=1 << 10)
+    spool_max_age: Duration | None = Field(default=None, gt=0)
     # The store's -retentionPeriod: pushes of older samples are refused here, not lost there.
     retention_period: Duration = Field(default=31 * 86400.0, gt=0)
 
@@ -117,6 +101,8 @@ class PromApiConfig(Section):
             raise ValueError("username is for a password, which goes without a token; keep one")
         if not self.username and {"password", "password_file"} & given:
             raise ValueError("password without username; write both")
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("cert_file and key_file go together; write both")
         return self
 
     @property

@@ -1,6 +1,6 @@
 """SeriesReader over a store with /api/v1/export: raw samples, staleness markers among them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, get_args
 
 import numpy as np
@@ -10,7 +10,6 @@ from fleetpulse.matchers import Matcher, all_match
 from fleetpulse.model import METRIC_NAME, Labels, Metadata, MetricType, Series
 from fleetpulse.storage.base import Hints, MatcherSets
 from fleetpulse.storage.embedded.limits import Budget, check_series
-from fleetpulse.storage.metadatafile import MetadataFile
 from fleetpulse.storage.promapi.client import Params, PromApiClient
 from fleetpulse.storage.promapi.export import ExportDecoder, Part, lines_of, rising
 from fleetpulse.values import is_label_name
@@ -24,15 +23,18 @@ _ANY = Matcher(METRIC_NAME, "!=", "")
 _LAST_MS = 9_000_000_000_000  # the year 2255: what is beyond is an overflow to some
 
 
+Beside = Callable[[], Mapping[str, Metadata]]
+
+
 class PromApiReader:
     """Gives series back. Safe from any thread. name: the store, in errors.
 
-    beside: what this host was told of types and help.
+    beside: gives what this host was told of types and help.
 
     Label names, values and label sets come from the store's index, which knows series by the day.
     """
 
-    def __init__(self, client: PromApiClient, name: str, beside: MetadataFile) -> None:
+    def __init__(self, client: PromApiClient, name: str, beside: Beside = dict) -> None:
         self._client, self._name, self._beside = client, name, beside
 
     def select(
@@ -83,7 +85,7 @@ class PromApiReader:
         if not isinstance(data, dict):
             raise _misshapen(self._name, "metadata", data)
         found = {name: _metadata(told[0]) for name, told in data.items() if told}
-        return {**found, **self._beside.read()}
+        return {**found, **self._beside()}
 
 
 class _Gathered:

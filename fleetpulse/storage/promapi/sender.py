@@ -8,17 +8,15 @@ import requests
 import urllib3
 
 from fleetpulse.errors import FleetPulseError
-from fleetpulse.storage.drain import SendError
+from fleetpulse.storage.influx.answers import retry_after
 from fleetpulse.storage.promapi.client import PromApiClient, auth_of, said_in, unreachable
 from fleetpulse.storage.promapi.codec import Codec
 from fleetpulse.storage.promapi.config import PromApiConfig
+from fleetpulse.storage.sending import Fault, SendError
 
 log = logging.getLogger(__name__)
 
-# Answers that say that the samples are wrong, or too many at a time.
-_REJECTIONS = (400, 413, 422)
 _MOST_OF_AN_ANSWER = 64 << 10
-_LONGEST_WAIT = 3600.0
 
 
 class Sender:
@@ -43,7 +41,7 @@ class Sender:
                 stream=True,  # so that no more is read than we want
             ) as answer:
                 body = answer.raw.read(_MOST_OF_AN_ANSWER)
-                if not 200 <= answer.status_code < 300:
+                if not 200 <= answer.status_code < 300 or _is_page(body):
                     raise refused(self._name, answer.status_code, answer.headers, body)
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as err:
             raise SendError(unreachable(self._name, err)) from err
@@ -52,22 +50,32 @@ class Sender:
 
 
 def refused(name: str, status: int, headers: Mapping[str, str], body: bytes) -> SendError:
-    """What an answer that is no success means. Pure."""
-    message = f"{name}: HTTP {status}: {said_in(body)}"
+    """What an answer means that is no success. Pure."""
+    fault, mend = _judged(status, body)
+    message = f"{name}: HTTP {status}: {said_in(body)}{'; ' if mend else ''}{mend}"
+    return SendError(message, fault, retry_after=retry_after(headers.get("Retry-After") or ""))
+
+
+def _judged(status: int, body: bytes) -> tuple[Fault, str]:
+    if _is_page(body):
+        # Of something in between, which has not looked at the samples.
+        return ("moment" if status >= 500 else "settings"), _ANOTHER
     if status in (401, 403):
-        message += "; check storage.username and password, or token, and that it may write"
-    elif status == 404 or b"unsupported path" in body:
-        message += "; is it VictoriaMetrics? check storage.url, or insert_url and tenant"
-        return SendError(message)
-    elif 300 <= status < 400:
-        message += "; redirects are not followed, check storage.url or insert_url"
-    after = headers.get("Retry-After", "")
-    wait = min(float(after), _LONGEST_WAIT) if after.isdigit() else None
-    # A page for people is of something in between, which has not looked at the samples.
-    rejected = status in _REJECTIONS and body.lstrip()[:1] != b"<"
-    return SendError(message, rejected=rejected, retry_after=wait)
+        return "settings", "check storage.username and password, or token, and that it may write"
+    if status == 404 or b"unsupported path" in body:
+        return "settings", _ANOTHER
+    if 300 <= status < 400:
+        return "settings", "redirects are not followed, check storage.url or insert_url"
+    if status == 413 or b"too big" in body:
+        return "size", ""
+    return ("lines" if status in (400, 422) else "moment"), ""
 
 
+def _is_page(body: bytes) -> bool:
+    return body.lstrip()[:1] == b"<"
+
+
+_ANOTHER = "is it VictoriaMetrics? check storage.url, or insert_url and tenant"
 PROBE = "fleetpulse_name_check"
 _ASKED_EVERY = 60.0  # seconds, while the store does not say
 _MEND = (
@@ -118,7 +126,7 @@ class NameCheck:
                 return True
             if names:
                 found = sorted(names)[0]
-                raise SendError(f"the store calls a metric {PROBE} {found!r}: {_MEND}")
+                raise SendError(f"the store calls a metric {PROBE} {found!r}: {_MEND}", "settings")
         return False
 
     def _names(self, at_ms: int, look: int) -> set[str]:
