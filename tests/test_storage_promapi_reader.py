@@ -53,6 +53,14 @@ SELECTORS = [
     pytest.param([M], '{__name__="m"}', id="a name"),
     pytest.param([], '{__name__!=""}', id="everything"),
     pytest.param(
+        [M, Matcher("a", "=~", "x.y")], '{__name__="m",a=~"(?s)x.y"}', id="a dot is a line break"
+    ),
+    pytest.param(
+        [M, Matcher("a", "=~", "x.*"), Matcher("b", "=~", "x\\.y.+")],
+        '{__name__="m",a=~"x.*",b=~"x\\\\.y.+"}',
+        id="a dot at the end is one by itself, an escaped one is none",
+    ),
+    pytest.param(
         [Matcher("a", "!=", "x")], '{__name__!="",a!="x"}', id="one that may be empty is not alone"
     ),
     pytest.param(

@@ -1,6 +1,7 @@
 """SeriesReader over a store with /api/v1/export: raw samples, staleness markers among them."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, get_args
 
 import numpy as np
@@ -137,7 +138,19 @@ def selector(matchers: Sequence[Matcher]) -> str:
     asked = [one for one in matchers if is_label_name(one.name)]
     if not any(not one.matches_empty for one in asked):
         asked = [_ANY, *asked]
-    return f"{{{','.join(map(str, asked))}}}"
+    return f"{{{','.join(map(_asked, asked))}}}"
+
+
+def _asked(matcher: Matcher) -> str:
+    """As Prometheus means it, whose dot is a line break, too.
+
+    Not where the only dot is in the .* or .+ at its end: that takes everything as it is, and is
+    looked up by what stands before it.
+    """
+    pattern = matcher.value.removesuffix(".*").removesuffix(".+")
+    if matcher.op in ("=~", "!~") and "." in pattern.replace("\\.", ""):
+        return str(replace(matcher, value=f"(?s){matcher.value}"))
+    return str(matcher)
 
 
 def _pushed_whole(sets: MatcherSets) -> bool:
