@@ -16,7 +16,7 @@ _QUERY_CODES = {
     "bad_data": 400,
     "execution": 422,
     "timeout": 503,
-    "canceled": 503,
+    "canceled": 499,  # nginx' code for a client that has gone, and Prometheus'
     "unavailable": 503,
 }
 _KINDS = {

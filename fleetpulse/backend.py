@@ -84,10 +84,11 @@ class Storage:
 class EngineLimits:
     """What one query may cost, and how its language is taken."""
 
-    timeout: float = 60.0
+    timeout: float = 120.0
     max_samples: int = 50_000_000
     max_concurrency: int = 20
     promql: PromqlConfig = field(default_factory=PromqlConfig)
+    max_series: int = 0
 
 
 def open_storage(
@@ -245,6 +246,7 @@ def _engine(reader: SeriesReader, limits: EngineLimits) -> QueryEngine:
         timeout=limits.timeout,
         max_samples=limits.max_samples,
         max_concurrency=limits.max_concurrency,
+        max_series=limits.max_series,
         lookback_ms=round(limits.promql.lookback * 1000),
         experimental=limits.promql.experimental,
         delayed_name_removal=limits.promql.delayed_name_removal,

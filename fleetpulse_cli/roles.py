@@ -163,7 +163,11 @@ def _run_api(options: argparse.Namespace) -> None:
     def create(closing: ExitStack, registry: CollectorRegistry) -> Any:
         config, query = settings.current.api, settings.current.api.query
         limits = EngineLimits(
-            query.timeout, query.max_samples, query.max_concurrency, settings.current.promql
+            query.timeout,
+            query.max_samples,
+            query.max_concurrency,
+            settings.current.promql,
+            query.max_series,
         )
         storage = closing.enter_context(
             open_storage(settings.current.storage, data_dir, "api", registry, limits)

@@ -39,7 +39,8 @@ _DATE_PARTS = ("days_in_month", "day_of_month", "day_of_week", "day_of_year", "h
 _DEPEND_ON_STEP = frozenset(
     (*_DATE_PARTS, "month", "year", "end", "predict_linear", "range", "start", "step")
 ) | {"time", "timestamp"}
-# Rows × steps reduced by one call: they stay in the processor's cache, and time is checked between.
+# Rows × steps or samples that one call reduces: they stay in the processor's cache, what is made
+# on the way takes little memory, and time is checked between.
 _AT_ONCE = 1 << 17
 _COUNTER_SUFFIXES = ("_total", "_sum", "_count", "_bucket")
 
@@ -52,12 +53,17 @@ class Evaluator:
 
     def evaluate(self, expr: Expr, ctx: EvalContext, func: str = "") -> Value:
         """The value at ctx's steps. func: the call or aggregation right around, a hint only."""
-        return _settled(self._evaluate(expr, ctx, func), ctx)
+        before = ctx.budget.held
+        value = _settled(self._evaluate(expr, ctx, func), ctx)
+        ctx.budget.settle(before, value.weight)
+        return value
 
     def _evaluate(self, expr: Expr, ctx: EvalContext, func: str) -> Value:
         ctx.check_deadline()
         if ctx.steps > 1 and _is_step_invariant(expr):
-            once = self.evaluate(expr, ctx.at_steps(ctx.steps_ms[:1], ctx.step_ms), func)
+            first = ctx.at_steps(ctx.steps_ms[:1], ctx.step_ms)
+            once = self.evaluate(expr, first, func)
+            ctx.seen.add_at_each(first.seen, ctx.steps)
             return _repeat(once, ctx.steps)
         match expr:
             case Number():
@@ -92,11 +98,13 @@ class Evaluator:
             ctx.steps > 1 and _is_step_invariant(chain[-1].lhs)
         ):
             chain.append(chain[-1].lhs)
+        before = ctx.budget.held
         value = self.evaluate(chain[-1].lhs, ctx)
         for link in reversed(chain):
             right = self.evaluate(link.rhs, ctx)
             value = operators.binary(ctx.at_node(link.pos), link, value, right)
             value = _settled(value, ctx)
+            ctx.budget.settle(before, value.weight)
         return value
 
     def _aggregate(self, expr: Aggregate, ctx: EvalContext) -> Frame:
@@ -180,16 +188,19 @@ def _reduce(
     ctx.budget.take(shape[0] * shape[1])
     values, present = np.zeros(shape), np.zeros(shape, dtype=bool)
     steps = _reduce_past(source, function, ctx, values, present)
-    at_once = max(1, _AT_ONCE // ctx.steps)
+    looked = np.zeros(ctx.steps, dtype=np.int64)
     starts, ends, times = source.start_ms[steps], source.end_ms[steps], ctx.steps_ms[steps]
     for block in source.blocks if len(times) else ():
         windows = Windows.cut(block.times, block.values, starts, ends, times)
+        looked[steps] += windows.counts * len(block.rows)
+        at_once = max(1, _AT_ONCE // max(ctx.steps, len(block.times)))
         for begin in range(0, len(block.rows), at_once):
             ctx.check_deadline()
             part = slice(begin, begin + at_once)
             rows = block.rows[part]
             reduced = function.reduce(windows.only(part), scalars, ctx)
             values[rows, steps], present[rows, steps] = reduced
+    ctx.seen.add(looked)
     dropped: Mask = source.drop_name if function.keeps_name else np.ones(shape[0], dtype=bool)
     return Frame(source.labels, values, present, dropped)
 

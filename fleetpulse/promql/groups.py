@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fleetpulse.errors import QueryError
 from fleetpulse.promql.context import EvalContext
-from fleetpulse.promql.frames import Floats, Frame, Mask
+from fleetpulse.promql.frames import ROW, Floats, Frame, Mask
 
 Index = NDArray[np.intp]
 Pairs = tuple[tuple[str, str], ...]
@@ -113,8 +113,9 @@ def ensure_room(ctx: EvalContext, rows: int, steps: int) -> None:
 
     For results that may have more rows than what they are made of.
     """
-    if rows * steps > ctx.budget.left():
-        ctx.budget.take(rows * steps)
+    weight = rows * (steps + ROW)
+    if weight > ctx.budget.left():
+        ctx.budget.take(weight)
 
 
 def unite(frame: Frame) -> Frame:

@@ -90,7 +90,8 @@ class Selectors:
         end_ms = int(evaluation_times(ctx, selector.at)[0]) - selector.offset_ms
         bounds = end_ms - node.range_ms + 1, end_ms
         series = self._fetch(selector, bounds, ctx, Hints(0, node.range_ms, ""))
-        cut = (live_samples(one) for one in series)
+        cut = [live_samples(one) for one in series]
+        ctx.seen.add(np.array([sum(len(one.times_ms) for one in cut)]))
         return [one for one in cut if len(one.times_ms)]
 
     def _newest(self, selector: Selector, ctx: EvalContext, func: str, *, times: bool) -> Frame:
@@ -109,6 +110,7 @@ class Selectors:
             taken = block.values[:, index]
             values[block.rows] = at / 1000 if times else taken
             present[block.rows] = there & (taken.view(np.int64) != STALE_BITS)
+        ctx.seen.add(np.count_nonzero(present, axis=0))
         labels = [one.labels for one in series]
         return Frame(labels, values, present, np.full(len(labels), times)).compact()
 
@@ -125,28 +127,33 @@ class Selectors:
     def _select(
         self, selector: Selector, bounds: tuple[int, int], ctx: EvalContext, hints: Hints
     ) -> Sequence[Series]:
+        budget = ctx.budget
+        left = budget.left()
         limited = Hints(
             hints.step_ms,
             hints.range_ms,
             hints.func,
-            ctx.budget.left(),
+            left,
             self._max_series,
             self._tier,
+            budget.check_deadline,
         )
+        began = budget.clock()
         series = self._reader.select(selector.matchers, *bounds, limited)
+        budget.store_seconds += budget.clock() - began
         if self._max_series and len(series) > self._max_series:
             raise QueryError(
                 "execution",
                 f"a selector matches {len(series)} series; at most {self._max_series} are taken:"
                 " narrow it with more matchers",
             )
-        ctx.budget.take(sum(map(_held, series)))
+        budget.keep(sum(map(_held, series)), len(series))
         return series
 
 
 def _held(series: Series) -> int:
-    """How many samples, and windows that stand for samples."""
-    past = len(series.history.times_ms) if isinstance(series, Folded) else 0
+    """How many samples, and windows that stand for samples: with twice as many numbers each."""
+    past = 2 * len(series.history.times_ms) if isinstance(series, Folded) else 0
     return len(series.times_ms) + past
 
 

@@ -101,7 +101,8 @@ def read_runs(
     ).fetchall()
     if rows:
         rows = _intact(rows, shape.layout, cut, findings)
-        budget.take_samples(len(rows) * len(shape.columns))
+        runs_made = len({row[1] for row in rows}) * len(shape.columns)
+        budget.take_samples(len(rows) * len(shape.columns), runs_made)
     if rows:
         _add_plain(rows, shape, cut, runs)
     query = f"""
