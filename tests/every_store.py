@@ -17,7 +17,7 @@ from fleetpulse.model import Page
 from fleetpulse.storage.base import SeriesReader
 from fleetpulse.storageconfig import StorageConfig
 from tests.influx_server import InfluxServer, influxd
-from tests.victoria_peer import NEEDS_VICTORIA, victoria, visible
+from tests.victoria_peer import NEEDS_VICTORIA, forgotten, victoria, visible
 
 INFLUX2 = ("URL", "TOKEN", "ORG")
 
@@ -78,14 +78,18 @@ class Influx2:
 
 
 class Victoria:
-    """A server of its own for each store, as one has no databases. It rounds, and has no NaN."""
+    """A server without databases: one store at a time. It rounds, and has no NaN."""
 
     exact = False
 
+    def __init__(self, url: str) -> None:
+        self._url = url
+
     def empty(self, folder: Path) -> tuple[dict[str, object], ExitStack]:
         closing = ExitStack()
-        url = closing.enter_context(victoria("-search.maxUniqueTimeseries=1000000"))
-        return {"kind": "victoriametrics", "url": url, "retention_period": "100y"}, closing
+        closing.callback(forgotten, self._url)
+        config = {"kind": "victoriametrics", "url": self._url, "retention_period": "100y"}
+        return config, closing
 
 
 class Store:
@@ -139,7 +143,8 @@ def stores(kind: str, folder: Path) -> Iterator[Stores]:
     if kind == "embedded":
         yield Embedded()
     elif kind == "victoriametrics":
-        yield Victoria()
+        with victoria() as url:
+            yield Victoria(url)
     elif kind == "influxdb1":
         with influxd(folder) as server:
             yield Influx1(server)

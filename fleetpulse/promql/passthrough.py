@@ -11,6 +11,7 @@ import numpy as np
 
 from fleetpulse.errors import QueryError, StorageError
 from fleetpulse.promql.answers import ShapeError, lifted, result_of
+from fleetpulse.promql.asker import present
 from fleetpulse.promql.result import Matrix, Result, Scalar, Vector
 from fleetpulse.promql.syntax import parse, value_type
 from fleetpulse.storage.base import Tier
@@ -112,6 +113,7 @@ class PassThrough:
         if limit <= 0 or not self._turns.acquire(timeout=limit):
             raise QueryError("timeout", "query timed out in query queue")
         try:
+            present().began()
             yield self._now() - since
         finally:
             self._turns.release()

@@ -96,7 +96,7 @@ class _Gathered:
         self._matchers, self._hints = matchers, hints
         self._parts: dict[Labels, list[Part]] = {}
         self._strange: set[Labels] = set()
-        self._budget = Budget(hints.max_samples)
+        self._budget = Budget(hints.max_samples, hints.check)
 
     def add(self, part: Part) -> None:
         known = self._parts.get(part.labels)
@@ -133,12 +133,21 @@ def match_params(sets: MatcherSets) -> list[tuple[str, str]]:
 def selector(matchers: Sequence[Matcher]) -> str:
     """What can be asked of any version; all of it is looked at again in the answer.
 
-    Names that are no identifiers are written in another way by each. No selector may be empty.
+    No selector may be empty.
     """
-    asked = [one for one in matchers if is_label_name(one.name)]
+    asked = [one for one in matchers if _can_be_asked(one)]
     if not any(not one.matches_empty for one in asked):
         asked = [_ANY, *asked]
     return f"{{{','.join(map(_asked, asked))}}}"
+
+
+def _can_be_asked(matcher: Matcher) -> bool:
+    """Names that are no identifiers are written in another way by each version.
+
+    A pattern with a word boundary VictoriaMetrics takes apart, and its parts mean something else.
+    """
+    boundary = "\\b" in matcher.value or "\\B" in matcher.value
+    return is_label_name(matcher.name) and not (boundary and matcher.op in ("=~", "!~"))
 
 
 def _asked(matcher: Matcher) -> str:
@@ -154,7 +163,7 @@ def _asked(matcher: Matcher) -> str:
 
 
 def _pushed_whole(sets: MatcherSets) -> bool:
-    return all(is_label_name(matcher.name) for one in sets for matcher in one)
+    return all(_can_be_asked(matcher) for one in sets for matcher in one)
 
 
 def bounds(start_ms: int, end_ms: int, least_ms: int = 1) -> list[tuple[str, str]]:
