@@ -1,6 +1,8 @@
 """`fleetpulse export` and `import` between stores, ended half-way and gone on with."""
 
+import itertools
 import json
+import shutil
 from array import array
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,6 +21,7 @@ from fleetpulse_cli.export import export
 from fleetpulse_cli.exportfile import FileExport
 from fleetpulse_cli.main import main
 from fleetpulse_cli.pace import PacedWriter
+from tests.influx_server import influxd
 from tests.promapi_fakes import FakeStore, Told, fake_store
 from tests.store_fakes import everything, opened
 from tests.support import Process, wait_for
@@ -265,6 +268,31 @@ def test_the_store_command_is_for_the_embedded_store(
 
 class TestVictoria:
     pytestmark = NEEDS_VICTORIA
+
+    @pytest.mark.skipif(
+        shutil.which("influxd") is None, reason="not installed: influxd (Debian's influxdb)"
+    )
+    def test_through_every_store_and_back_bit_for_bit(
+        self, store: EmbeddedStore, tmp_path: Path
+    ) -> None:
+        with victoria() as url, influxd(tmp_path) as influx:
+            influx.query('CREATE DATABASE "fleet"')
+            kept = {"retention": {"raw": "100y"}, "flush_interval": "50ms"}
+            one = {"kind": "influxdb1", "url": influx.url, "database": "fleet", **kept}
+            two = {"kind": "victoriametrics", "url": url, "flush_interval": "50ms"}
+            sections = {"influx": one, "victoria": two}
+            places = [["--data-dir", str(tmp_path / "data")]]
+            for name, section in sections.items():
+                file = settings(tmp_path / f"{name}.yml", **section)
+                places.append(["--config", str(file), "--data-dir", str(tmp_path / name)])
+            places.append(["--data-dir", str(tmp_path / "last")])
+            for at, (source, target) in enumerate(itertools.pairwise(places)):
+                moved(source, target, tmp_path / f"{at}.om")
+                visible(url)
+        with opened(tmp_path / "last" / "store.db") as back:
+            assert everything(back) == everything(store)
+        texts = {(tmp_path / f"{at}.om").read_text() for at in range(3)}
+        assert len(texts) == 1
 
     def test_there_and_back_again_bit_for_bit(self, store: EmbeddedStore, tmp_path: Path) -> None:
         file = tmp_path / "out.om"
