@@ -10,7 +10,7 @@ from typing import Any
 from flask import Response
 
 from api.jsonvalues import data_json
-from api.respond import dumps, success_text
+from api.respond import dumps, success_parts, success_text
 from fleetpulse.model import Series
 from fleetpulse.promql.result import Matrix, Result, Vector
 
@@ -25,7 +25,8 @@ def answer(result: Result, stats: dict[str, Any] | None = None) -> Response:
     """In Prometheus' envelope; stats is put into its data."""
     last = f',"stats":{dumps(stats)}}}' if stats is not None else "}"
     if _points(result) <= _BIG:
-        return success_text(data_json(result.data)[:-1] + last, result.warnings, result.infos)
+        whole = (data_json(result.data)[:-1], last)
+        return success_parts(whole, result.warnings, result.infos)
     envelope = success_text(_DATA, result.warnings, result.infos).get_data(as_text=True)
     before, _, after = envelope.partition(_DATA)
     return Response(_pieces(result, before, last + after), mimetype="application/json")

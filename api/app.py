@@ -32,6 +32,7 @@ from api.limits import limit_rate
 from api.pushmemory import PushCounters, PushMemory
 from api.querylog import QueryLog
 from api.querymetrics import QueryMetrics
+from api.remotewrite import receiver as remotewrite
 from api.respond import map_errors
 from api.templates import Templates
 from api.watched import WatchedEngine, Witness
@@ -39,6 +40,7 @@ from fleetpulse.promql.result import QueryEngine
 from fleetpulse.storage.base import SampleWriter, SeriesReader
 
 _API = "/api/v1"
+_REMOTE_WRITE = "remote_write.receive"
 _NOTHING = About()
 
 
@@ -60,7 +62,7 @@ def create_app(
     gate = Gate(
         config,
         keys,
-        scopes={"push.receive": "push"},
+        scopes={"push.receive": "push", _REMOTE_WRITE: "push"},
         open_endpoints=observe.OPEN_ENDPOINTS,
     )
     gate.check_start()
@@ -70,7 +72,7 @@ def create_app(
     compress(app)
     observe.guard_headers(app)
     gate.install(app)
-    limit_rate(app, config, observe.OPEN_ENDPOINTS)
+    limit_rate(app, config, observe.OPEN_ENDPOINTS, unmetered=(_REMOTE_WRITE,))
     app.before_request(gate.authorize)
 
     top = topqueries.TopQueries(now)
@@ -90,6 +92,8 @@ def create_app(
         metrics.blueprint(engine, reader, templates, config.query, now), url_prefix=_API
     )
     app.register_blueprint(push.blueprint(receiver), url_prefix=_API)
+    remote_writer = remotewrite.RemoteWriteReceiver(config.remote_write, writer, registry, now)
+    app.register_blueprint(remotewrite.blueprint(remote_writer), url_prefix=_API)
     app.register_blueprint(servers.blueprint(inventory, now), url_prefix=_API)
     app.register_blueprint(targets.blueprint(config.scrapers), url_prefix=_API)
     app.register_blueprint(rules.blueprint(config.rules), url_prefix=_API)

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, field_validator
 
+from api.remotewrite.config import RemoteWriteConfig
 from fleetpulse.values import ListenAddress, is_label_name
 from fleetpulse.yamlconf import Duration, FilePath, Listen, Section, Size
 
@@ -130,6 +131,7 @@ class ApiConfig(Section):
     external_labels: dict[str, str] | None = None
     query: QueryConfig = QueryConfig()
     push: PushConfig = PushConfig()
+    remote_write: RemoteWriteConfig = RemoteWriteConfig()
     servers: ServersConfig = ServersConfig()
 
     @field_validator("cors_origins")

@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from fleetpulse.model import METRIC_NAME, Labels, Page, is_stale
+from fleetpulse.model import METRIC_NAME, Labels, Layout, Page, Part, is_stale
 
 FIELDS = ("value", "stale", "special")
 SPECIAL = {"NaN": math.nan, "+Inf": math.inf, "-Inf": -math.inf}
@@ -143,11 +143,18 @@ class LineEncoder:
         return self._encode_slowly(page, heads, tail)
 
     def _heads_of(self, page: Page) -> _Heads:
-        key = (page.layout.digest, frozenset(name for name, _ in page.target))
+        layout = page.layout
+        if isinstance(layout, Part):  # no two are alike, but their whole is the same again
+            heads = self._heads_for(layout.whole, page.target)
+            return [heads[column] for column in layout.columns]
+        return self._heads_for(layout, page.target)
+
+    def _heads_for(self, layout: Layout, target: Labels) -> _Heads:
+        key = (layout.digest, frozenset(name for name, _ in target))
         with self._lock:
             heads = self._heads.get(key)
             if heads is None:
-                heads = self._heads[key] = [self._head(line, key[1]) for line in page.layout.lines]
+                heads = self._heads[key] = [self._head(line, key[1]) for line in layout.lines]
                 if len(self._heads) > self._most:
                     self._heads.popitem(last=False)
             self._heads.move_to_end(key)

@@ -12,13 +12,14 @@ from fleetpulse.promql.asker import Asker, present
 from fleetpulse.promql.context import MAX_TEXTS, Annotations, Budget, EvalContext
 from fleetpulse.promql.evaluator import Evaluator
 from fleetpulse.promql.frames import Frame, ScalarFrame, StringFrame, Value
+from fleetpulse.promql.prefetch import Prefetched, selections
 from fleetpulse.promql.result import Matrix, Result, Scalar, String, Vector
 from fleetpulse.promql.selectors import Selectors
 from fleetpulse.promql.stats import QueryStats, Seen
 from fleetpulse.promql.subquery import as_series, inner_context, merge_rows
 from fleetpulse.promql.syntax import Expr, MatrixSelector, Subquery, parse, unwrap, value_type
 from fleetpulse.promql.turns import Turns
-from fleetpulse.storage.base import SeriesReader, Tier
+from fleetpulse.storage.base import Hints, SeriesReader, Tier
 
 # What a window may reach back or ahead still fits into 64 bits.
 _MAX_TIME_MS = 9_000_000_000_000_000_000
@@ -80,15 +81,15 @@ class Engine:
         tree = parse(expr, experimental=self._experimental)
         asker = present()
         ctx = self._context(expr, (at_ms, at_ms, 0), timeout, lookback_ms, asker)
-        selectors = self._selectors(tier)
         if value_type(tree) == "matrix":
+            selectors = self._selectors(self._reader, tier)
             # Nothing is left to be shaped: what a selector gives is the answer.
             raw = _Run(ctx, asker, lambda: _raw_series(selectors, tree, ctx), Matrix)
             return raw.through(self._turns)
         run = _Run(
             ctx,
             asker,
-            lambda: Evaluator(selectors).evaluate(tree, ctx),
+            lambda: self._evaluate(tree, ctx, tier),
             lambda value: _instant_data(value, at_ms),
         )
         return run.through(self._turns)
@@ -115,11 +116,10 @@ class Engine:
             )
         asker = present()
         ctx = self._context(expr, (start_ms, end_ms, step_ms), timeout, lookback_ms, asker)
-        evaluator = Evaluator(self._selectors(tier))
         run = _Run(
             ctx,
             asker,
-            lambda: evaluator.evaluate(tree, ctx),
+            lambda: self._evaluate(tree, ctx, tier),
             lambda value: Matrix(_range_series(value, ctx)),
         )
         return run.through(self._turns)
@@ -168,8 +168,22 @@ class Engine:
             seen=Seen.over(count, each=asker.per_step),
         )
 
-    def _selectors(self, tier: Tier | None) -> Selectors:
-        return Selectors(self._reader, self._max_series, tier or self._tier)
+    def _evaluate(self, tree: Expr, ctx: EvalContext, tier: Tier | None) -> Value:
+        def over(reader: SeriesReader, ctx: EvalContext) -> Value:
+            return Evaluator(self._selectors(reader, tier)).evaluate(tree, ctx)
+
+        wanted = selections(ctx, over) if getattr(self._reader, "concurrent", 1) > 1 else []
+        if len(wanted) < 2:
+            return over(self._reader, ctx)
+        budget = ctx.budget
+        limits = Hints(
+            max_samples=budget.left(), max_series=self._max_series, check=budget.check_deadline
+        )
+        with Prefetched(self._reader, wanted, limits) as reader:
+            return over(reader, ctx)
+
+    def _selectors(self, reader: SeriesReader, tier: Tier | None) -> Selectors:
+        return Selectors(reader, self._max_series, tier or self._tier)
 
 
 Found = TypeVar("Found")

@@ -14,7 +14,8 @@ from fleetpulse.promql.functions import FUNCTIONS
 from fleetpulse.promql.groups import check_distinct, unite
 from fleetpulse.promql.past import Stretch
 from fleetpulse.promql.rangefunctions import RANGE_FUNCTIONS, RangeFunction
-from fleetpulse.promql.selectors import RangeVector, Selectors
+from fleetpulse.promql.repeats import Repeats
+from fleetpulse.promql.selectors import RangeVector, Selectors, all_windows
 from fleetpulse.promql.subquery import as_range, inner_context
 from fleetpulse.promql.syntax import (
     Aggregate,
@@ -32,7 +33,6 @@ from fleetpulse.promql.syntax import (
     unwrap,
     value_type,
 )
-from fleetpulse.promql.windows import Windows
 
 # What these answer depends on the time of the evaluation, whatever their arguments say.
 _DATE_PARTS = ("days_in_month", "day_of_month", "day_of_week", "day_of_year", "hour", "minute")
@@ -50,9 +50,13 @@ class Evaluator:
 
     def __init__(self, selectors: Selectors) -> None:
         self._selectors = selectors
+        self._repeats = Repeats()
 
     def evaluate(self, expr: Expr, ctx: EvalContext, func: str = "") -> Value:
         """The value at ctx's steps. func: the call or aggregation right around, a hint only."""
+        return self._repeats.once(expr, ctx, func, lambda: self._worked_out(expr, ctx, func))
+
+    def _worked_out(self, expr: Expr, ctx: EvalContext, func: str) -> Value:
         before = ctx.budget.held
         value = _settled(self._evaluate(expr, ctx, func), ctx)
         ctx.budget.settle(before, value.weight)
@@ -189,15 +193,14 @@ def _reduce(
     values, present = np.zeros(shape), np.zeros(shape, dtype=bool)
     steps = _reduce_past(source, function, ctx, values, present)
     looked = np.zeros(ctx.steps, dtype=np.int64)
-    starts, ends, times = source.start_ms[steps], source.end_ms[steps], ctx.steps_ms[steps]
-    for block in source.blocks if len(times) else ():
-        windows = Windows.cut(block.times, block.values, starts, ends, times)
-        looked[steps] += windows.counts * len(block.rows)
-        at_once = max(1, _AT_ONCE // max(ctx.steps, len(block.times)))
-        for begin in range(0, len(block.rows), at_once):
+    bounds = source.start_ms[steps], source.end_ms[steps], ctx.steps_ms[steps]
+    for of_windows, windows in all_windows(source.blocks, *bounds):
+        looked[steps] += windows.counts * len(of_windows)
+        at_once = max(1, _AT_ONCE // max(ctx.steps, windows.samples))
+        for begin in range(0, len(of_windows), at_once):
             ctx.check_deadline()
             part = slice(begin, begin + at_once)
-            rows = block.rows[part]
+            rows = of_windows[part]
             reduced = function.reduce(windows.only(part), scalars, ctx)
             values[rows, steps], present[rows, steps] = reduced
     ctx.seen.add(looked)

@@ -55,6 +55,20 @@ class Seen:
         if self.at is not None:
             self.at += counts
 
+    def copy(self) -> "Seen":
+        return Seen(self.total, None if self.at is None else self.at.copy())
+
+    def since(self, before: "Seen") -> "Seen":
+        """What was added to a copy."""
+        at = None if self.at is None or before.at is None else self.at - before.at
+        return Seen(self.total - before.total, at)
+
+    def add_all(self, other: "Seen") -> None:
+        """other: of the same steps."""
+        self.total += other.total
+        if self.at is not None and other.at is not None:
+            self.at += other.at
+
     def add_at_end(self, inner: "Seen") -> None:
         """All that a subquery looked at, where it is the query itself. Around one, a function looks
         at what it gives, and that alone counts.
