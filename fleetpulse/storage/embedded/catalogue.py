@@ -201,7 +201,9 @@ class Catalogue:
         """Which lines of which targets match, of those that may have samples in the time given."""
         with self._lock:
             state = self._state
-            return Selection(_resolve(state, matchers, start_ms, end_ms), state, self._lock)
+            held = state.held.between(start_ms, end_ms)
+            groups = _resolve(state, matchers, *held)
+            return Selection(groups, len(held[0]), state, self._lock)
 
     def rule_of(self, rules: Sequence[Sequence[Matcher]], lines: Ids, targets: Ids) -> Ids:
         """Of the series (lines[i], targets[i]) the place of the first rule that is about it."""
@@ -238,19 +240,25 @@ class Catalogue:
             return set(self._state.labels_of(pairs))
 
     def _shapes(self, sets: MatcherSets, start_ms: int, end_ms: int) -> list[Shape]:
+        held = self._state.held.between(start_ms, end_ms)
         return [
             shape
             for matchers in (sets or [()])
-            for group in _resolve(self._state, matchers, start_ms, end_ms)
+            for group in _resolve(self._state, matchers, *held)
             for shape in group.shapes
         ]
 
 
 class Selection:
-    """What a resolve() found, with the state of the index that its ids belong to."""
+    """What a resolve() found, with the state of the index that its ids belong to.
 
-    def __init__(self, groups: Sequence[Group], state: _State, lock: threading.RLock) -> None:
-        self.groups = groups
+    held: how many targets had which layout in its time, in all: each once a layout.
+    """
+
+    def __init__(
+        self, groups: Sequence[Group], held: int, state: _State, lock: threading.RLock
+    ) -> None:
+        self.groups, self.held = groups, held
         self._state, self._lock = state, lock
 
     def labels_of(self, pairs: Iterable[tuple[int, int]]) -> list[Labels]:
@@ -291,8 +299,8 @@ def _passing(state: _State, lines: Ids, targets: Ids) -> Passes:
     return passes
 
 
-def _resolve(state: _State, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> list[Group]:
-    targets, layouts = state.held.between(start_ms, end_ms)
+def _resolve(state: _State, matchers: Sequence[Matcher], targets: Ids, layouts: Ids) -> list[Group]:
+    """targets and layouts: as Holdings.between() gives them."""
     groups = []
     for line_mask, target_mask in _groups(state, matchers):
         wanted = target_mask[targets]

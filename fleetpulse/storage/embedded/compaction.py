@@ -20,6 +20,7 @@ from fleetpulse.storage.embedded.database import Database
 from fleetpulse.storage.embedded.labeltable import Ids
 from fleetpulse.storage.embedded.limits import Budget
 from fleetpulse.storage.embedded.pace import Pace
+from fleetpulse.storage.embedded.recent import note_deleted
 from fleetpulse.storage.embedded.runs import Joined, RunsOf, join
 from fleetpulse.storage.embedded.schema import SLOT_MS, SLOTS_PER_SPAN, SPAN_MS
 from fleetpulse.storage.embedded.sql import IN_LIST, id_list
@@ -29,6 +30,8 @@ from fleetpulse.storage.embedded.untiered import days_of, mark
 _SPAN_OF_SLOT = (
     f"(slot - ((slot % {SLOTS_PER_SPAN}) + {SLOTS_PER_SPAN}) % {SLOTS_PER_SPAN}) / {SLOTS_PER_SPAN}"
 )
+
+_NO_SLOT = -(1 << 50)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +75,13 @@ class _Fold:
 
     at_start: there is a sample at the very start of the span.
     anew: chunks that are there and not among those to be written go.
+    last_slot: none of the pages is in a later one.
     """
 
     page_ids: list[int]
     targets: list[int]
     span: int
+    last_slot: int
     folds: int
     samples: int = 0
     at_start: bool = False
@@ -161,7 +166,9 @@ class Compactor:
             group = self._catalogue.whole(targets, start, span_end)
             end = min(span_end, end_slot * SLOT_MS - 1)
             slots = pages.slots_between(db, start, end)
-            fold = _Fold(_page_ids(db, slots, targets), targets.tolist(), span, _folds(db))
+            last = slots[-1] if slots else _NO_SLOT
+            ids = _page_ids(db, slots, targets)
+            fold = _Fold(ids, targets.tolist(), span, last, _folds(db))
             budget = Budget()
             bounds = (start, span_end)
             chunks.read_runs(db, group.lines, targets, bounds, budget, runs, fold.findings)
@@ -180,7 +187,6 @@ class Compactor:
         with self._pace.turn(), self._database.writing() as db:
             if _folds(db) != fold.folds:
                 return False
-            db.execute("UPDATE counter SET value = value + 1 WHERE name = 'folds'")
             query = f"DELETE FROM clock WHERE span = ? AND target {IN_LIST}"  # noqa: S608
             db.execute(query, (fold.span, id_list(fold.targets)))
             if fold.anew:
@@ -190,6 +196,7 @@ class Compactor:
             db.executemany("INSERT OR REPLACE INTO chunk VALUES (?, ?, ?, ?, ?)", fold.chunks)
             query = f"DELETE FROM page WHERE id {IN_LIST}"  # noqa: S608
             db.execute(query, (id_list(fold.page_ids),))
+            note_deleted(db, fold.last_slot)
             mark(db, days_of(fold.span, at_start=fold.at_start), fold.targets)
         self._database.checkpoint()
         return True

@@ -20,6 +20,10 @@ class Budget:
                 "query processing would load too many samples into memory in query execution",
             )
 
+    def give_back(self, count: int) -> None:
+        """For what was taken and comes another way."""
+        self.samples_left += count
+
 
 def check_series(count: int, max_series: int) -> None:
     if max_series and count > max_series:

@@ -10,6 +10,7 @@ from fleetpulse.storage.embedded.horizon import Horizon
 from fleetpulse.storage.embedded.indexsweep import sweep_index
 from fleetpulse.storage.embedded.keeping import Keeping, due
 from fleetpulse.storage.embedded.pace import Pace
+from fleetpulse.storage.embedded.recent import note_deleted
 from fleetpulse.storage.embedded.schema import SLOT_MS
 from fleetpulse.storage.embedded.sweep import Sweep
 from fleetpulse.storage.embedded.windows import DAY_MS
@@ -97,7 +98,7 @@ class Retention:
             with self._pace.turn(), self._database.writing() as db:
                 count = db.execute(_PAGES, (before_ms // SLOT_MS, most)).rowcount
                 if count:
-                    db.execute("UPDATE counter SET value = value + 1 WHERE name = 'folds'")
+                    note_deleted(db, before_ms // SLOT_MS - 1)
             total += count
             if count < most:
                 return total
