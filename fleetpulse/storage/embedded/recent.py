@@ -57,16 +57,6 @@ _CELLS = """
     FROM page WHERE """
 
 
-def note_deleted(db: sqlite3.Connection, last_slot: int) -> None:
-    """For whoever deletes pages: called in the same transaction with their last slot, or above."""
-    db.execute("UPDATE counter SET value = value + 1 WHERE name = 'folds'")
-    db.execute(
-        "INSERT INTO counter VALUES ('folded_slot', ?)"
-        " ON CONFLICT (name) DO UPDATE SET value = max(value, excluded.value)",
-        (last_slot,),
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class _Moment:
     """What the reader's transaction sees; last_id and last_slot: of the page written last."""

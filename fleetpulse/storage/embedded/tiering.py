@@ -15,6 +15,7 @@ from fleetpulse.storage.embedded.codec import DAMAGE, Times
 from fleetpulse.storage.embedded.compaction import CompactionLimits
 from fleetpulse.storage.embedded.damage import DamageLog, Finding
 from fleetpulse.storage.embedded.database import Database
+from fleetpulse.storage.embedded.folding import folds_of
 from fleetpulse.storage.embedded.labeltable import Ids
 from fleetpulse.storage.embedded.limits import Budget
 from fleetpulse.storage.embedded.pace import Pace
@@ -109,7 +110,7 @@ class Tiering:
         runs: RunsOf = {}
         findings: list[Finding] = []
         with self._database.reading() as db:
-            batch = _Batch(_folds(db))
+            batch = _Batch(folds_of(db))
             chunks.read_runs(db, lines, targets, bounds, Budget(), runs, findings)
             known = dict(_rows(db, day, lines, targets))
         self._damage.report(findings)
@@ -129,7 +130,7 @@ class Tiering:
 
     def _apply(self, batch: _Batch) -> bool:
         with self._pace.turn(), self._database.writing() as db:
-            if _folds(db) != batch.folds:
+            if folds_of(db) != batch.folds:
                 return False
             db.executemany("INSERT OR REPLACE INTO tier VALUES (?, ?, ?, ?, ?)", batch.rows)
         return True
@@ -145,11 +146,6 @@ def _joined(old: bytes, key: int, windows: Windows, cut: Cut) -> Windows:
         return remade(tierrow.decode(old, key), windows, cut.samples)
     except DAMAGE:
         return windows
-
-
-def _folds(db: sqlite3.Connection) -> int:
-    count: int = db.execute("SELECT value FROM counter WHERE name = 'folds'").fetchone()[0]
-    return count
 
 
 def _rows(
