@@ -275,3 +275,14 @@ def test_a_damaged_tier_is_left_out(tmp_path: Path) -> None:
         found = instant(store, "count_over_time({job='a'}[1d])", DAY0 + DAY)
         assert found == [1440.0]
     assert len(verify(path).findings) == 1
+
+
+def test_the_oldest_is_told_of_tiers_too(tmp_path: Path) -> None:
+    now = DAY0 + 10 * DAY
+    with opened(tmp_path / "x.db", now_ms=now) as store:
+        for at in (DAY0 + HOUR, now - MINUTE):
+            store.write([Page.of(TARGET, at, {line("m"): 1.0})])
+        store.compact(ALL)
+        store.expire(Keeping(raw=86_400, tiers=40 * 86_400))
+        assert store.stats().oldest_ms == DAY0
+        assert (store.stats().newest_ms or 0) >= now - MINUTE

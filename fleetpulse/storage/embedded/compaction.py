@@ -47,7 +47,7 @@ class CompactionLimits:
     """
 
     min_age: float = 600.0
-    gather: float = 1200.0
+    gather: float = 1800.0
     batch_pages: int = 1000
     max_seconds: float = 30.0
 
@@ -115,8 +115,11 @@ class Compactor:
             SELECT {_SPAN_OF_SLOT} AS span, target, count(*), min(slot) FROM page
             WHERE slot < ? GROUP BY 1, 2 ORDER BY 1, 2
         """  # noqa: S608
-        ripe = end_slot - gather * 1000 / SLOT_MS
+        ripe, last_span = end_slot - gather * 1000 / SLOT_MS, end_slot // SLOTS_PER_SPAN
         with self._database.reading() as db:
+            first = db.execute("SELECT min(slot) FROM page").fetchone()[0]
+            if first is None or (first > ripe and first // SLOTS_PER_SPAN >= last_span):
+                return []
             self._catalogue.refresh(db)
             tasks = [
                 _Task(span, target, count)
@@ -144,7 +147,8 @@ class Compactor:
         with self._database.reading() as db:
             self._catalogue.refresh(db)
             group = self._catalogue.whole(targets, *bounds)
-            fold = Fold.read(db, span, targets, group, pages.slots_between(db, start, end))
+            slots = pages.slots_between(db, start, end)
+            fold = Fold.read(db, span, targets, group, slots, end_slot)
             budget = Budget()
             chunks.read_runs(db, group.lines, targets, bounds, budget, runs, fold.findings)
             for shape in group.shapes:

@@ -16,7 +16,7 @@ from fleetpulse.storage.embedded.codec import Times, encode_times, encode_values
 from fleetpulse.storage.embedded.damage import Finding
 from fleetpulse.storage.embedded.labeltable import Ids
 from fleetpulse.storage.embedded.runs import Joined, RunsOf, join
-from fleetpulse.storage.embedded.schema import PAGE_SIZE, SPAN_MS
+from fleetpulse.storage.embedded.schema import PAGE_SIZE, SLOTS_PER_SPAN, SPAN_MS
 from fleetpulse.storage.embedded.sql import IN_LIST, id_list
 from fleetpulse.storage.embedded.steps import Step
 
@@ -35,8 +35,9 @@ class Fold:
 
     page_ids: rising. last_slot: none of the pages is in a later one. page_weight: how much longer
     it takes to delete one than a small row. old_clocks: target and n. folds: the counter when this
-    was read. at_start: there is a sample at the very start of the span. anew: chunks that are there
-    and not among those to be written go.
+    was read. finished: the span is over; if not, all is soon written anew. at_start: there is a
+    sample at the very start of the span. anew: chunks that are there and not among those to be
+    written go.
     """
 
     span: int
@@ -47,6 +48,7 @@ class Fold:
     page_weight: int
     old_clocks: list[tuple[int, int]]
     folds: int
+    finished: bool
     samples: int = 0
     at_start: bool = False
     anew: bool = False
@@ -56,14 +58,24 @@ class Fold:
 
     @classmethod
     def read(
-        cls, db: sqlite3.Connection, span: int, targets: Ids, group: Group, slots: range
+        cls,
+        db: sqlite3.Connection,
+        span: int,
+        targets: Ids,
+        group: Group,
+        slots: range,
+        end_slot: int,
     ) -> "Fold":
-        """group: all that the targets may have; slots: of the pages that are to go."""
+        """group: all that the targets may have; slots: of the pages that are to go.
+
+        end_slot: up to where all pages go, this one excluded.
+        """
         last = slots[-1] if slots else _NO_SLOT
         widest = max((shape.width for shape in group.shapes), default=0)
         return cls(
             span, targets.tolist(), group.lines.tolist(), _page_ids(db, slots, targets), last,
             1 + 8 * widest // PAGE_SIZE, _clocks(db, span, targets), folds_of(db),
+            end_slot >= (span + 1) * SLOTS_PER_SPAN,
         )  # fmt: skip
 
     def steps(self) -> list[Step]:
@@ -94,7 +106,8 @@ class Fold:
                 known = seen[target, id(times)] = (times, self._clock(target, times, numbers))
                 self.at_start |= int(times[0]) == self.span * SPAN_MS
             self.samples += len(times)
-            blob = encode_values(values, mix(self.span, line, target, known[1]))
+            key = mix(self.span, line, target, known[1])
+            blob = encode_values(values, key, quick=not self.finished)
             self.chunks.append((self.span, line, target, known[1], blob))
 
     def _clock(self, target: int, times: Times, numbers: dict[tuple[int, bytes], int]) -> int:

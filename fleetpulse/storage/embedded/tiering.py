@@ -119,7 +119,9 @@ class Tiering:
         for target, line in sorted(runs, key=lambda pair: (pair[1], pair[0])):
             times, values = join(runs[target, line], joined)
             # The times in the entry keep their id from being given to another array.
-            cut = cuts.setdefault(id(times), (times, Cut.of(times, day)))[1]
+            if id(times) not in cuts:
+                cuts[id(times)] = times, Cut.of(times, day)
+            cut = cuts[id(times)][1]
             windows = aggregate(times, values, day, cut)
             key = mix(LEVEL, day, line, target)
             old = known.get((target, line))
