@@ -4,6 +4,7 @@ import logging
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from flask import Flask, Request, Response, g, request
@@ -17,6 +18,8 @@ log = logging.getLogger(__name__)
 
 _LOOPBACK = re.compile(r"localhost|127(?:\.\d{1,3}){3}|::1", re.ASCII)
 _MAX_CREDENTIAL = 512
+# What a page of an allowed origin may send.
+_HEADERS = "Accept, Authorization, Content-Type, Origin, X-API-Key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +108,9 @@ class Gate:
 
     def allow_origin(self, response: Response) -> Response:
         origin = request.headers.get("Origin")
-        if origin in self._config.cors_origins:
+        if origin is not None and self._config.allows_origin(origin):
             response.headers["Access-Control-Allow-Origin"] = origin
+            response.headers["Access-Control-Expose-Headers"] = "Date"
             response.vary.add("Origin")
         return response
 
@@ -124,7 +128,7 @@ class Gate:
     def _check_origin(self, req: Request) -> None:
         """Pages of foreign sites may not even cause work: a browser names where they are from."""
         origin = req.headers.get("Origin")
-        if origin is None or origin in self._config.cors_origins:
+        if origin is None or self._config.allows_origin(origin):
             return
         if origin.partition("://")[2].lower() != req.headers.get("Host", "").lower():
             raise Refusal(403, "pages of this origin may not ask; see api.cors_origins")
@@ -135,11 +139,12 @@ class Gate:
             return None
         response = Response(status=204)
         response.headers["Access-Control-Allow-Methods"] = "GET, POST, OPTIONS"
-        response.headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type, X-API-Key"
+        response.headers["Access-Control-Allow-Headers"] = _HEADERS
         response.headers["Access-Control-Max-Age"] = "600"
         return response
 
 
+@lru_cache(256)  # a client names the same one at every request
 def _host_name(host: str) -> str:
     """`NAME:PORT` without the port, in small letters; empty if it is nothing of that form."""
     try:

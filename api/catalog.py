@@ -23,33 +23,39 @@ def blueprint(reader: SeriesReader, config: QueryConfig) -> Blueprint:
 
     @bp.route("/series", methods=["GET", "POST"])
     def series() -> Response:
-        sets = matcher_sets(request)
-        if not sets:
+        if not params.values(request, "match[]"):
             raise bad_data("no match[] parameter provided")
-        found = reader.series(sets, *_time_range(request))
-        return _limited([dict(labels) for labels in found], request, config)
+        limit, (start_ms, end_ms) = _limit(request, config), _time_range(request)
+        sets = matcher_sets(request, named=True)
+        found = reader.series(sets, start_ms, end_ms) if start_ms <= end_ms else []
+        return _limited([dict(labels) for labels in found], limit)
 
     @bp.route("/labels", methods=["GET", "POST"])
     def labels() -> Response:
-        found = reader.labels(matcher_sets(request), *_time_range(request))
-        return _limited(found, request, config)
+        limit, (start_ms, end_ms) = _limit(request, config), _time_range(request)
+        sets = matcher_sets(request)
+        found = reader.labels(sets, start_ms, end_ms) if start_ms <= end_ms else []
+        return _limited(found, limit)
 
     @bp.get("/label/<name>/values")
     def label_values(name: str) -> Response:
         wanted = _unescaped(name)
         if not wanted:
             raise bad_data(f'invalid label name: "{name}"')
-        found = reader.label_values(wanted, matcher_sets(request), *_time_range(request))
-        return _limited(found, request, config)
+        limit, (start_ms, end_ms) = _limit(request, config), _time_range(request)
+        sets = matcher_sets(request)
+        found = reader.label_values(wanted, sets, start_ms, end_ms) if start_ms <= end_ms else []
+        return _limited(found, limit)
 
     @bp.get("/metadata")
     def metadata() -> Response:
+        limit = params.most(request, "limit")
+        params.most(request, "limit_per_metric")  # of each metric one entry is kept
         known = reader.metadata()
         metric = params.value(request, "metric")
         names = [metric] if metric in known else [] if metric else sorted(known)
-        limit = params.limit(request)
         data: dict[str, Any] = {}
-        for name in names[: limit or None]:
+        for name in names[:limit]:
             entry = known[name]
             data[name] = [{"type": _told(entry.type), "help": entry.help, "unit": entry.unit}]
         return success(data)
@@ -76,15 +82,16 @@ def _told(metric_type: str) -> str:
 
 
 def _time_range(req: Request) -> tuple[int, int]:
+    """Both bounds; where the end is before the start, there is nothing to be found."""
     start_ms = params.time_ms(req, "start", default=params.MIN_MS)
-    end_ms = params.time_ms(req, "end", default=params.MAX_MS)
-    if end_ms < start_ms:
-        raise params.invalid("end", "end timestamp must not be before start timestamp")
-    return start_ms, end_ms
+    return start_ms, params.time_ms(req, "end", default=params.MAX_MS)
 
 
-def _limited(found: Sequence[_T], req: Request, config: QueryConfig) -> Response:
-    limit = min(params.limit(req) or config.max_items, config.max_items)
+def _limit(req: Request, config: QueryConfig) -> int:
+    return min(params.limit(req) or config.max_items, config.max_items)
+
+
+def _limited(found: Sequence[_T], limit: int) -> Response:
     if len(found) <= limit:
         return success(found)
     return success(found[:limit], warnings=["results truncated due to limit"])

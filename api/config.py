@@ -1,11 +1,12 @@
 """The API's own section of the configuration file."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, field_validator
 
+from api.remotewrite.config import RemoteWriteConfig
 from fleetpulse.values import ListenAddress, is_label_name
-from fleetpulse.yamlconf import Duration, Listen, Section, Size
+from fleetpulse.yamlconf import Duration, FilePath, Listen, Section, Size
 
 _UNLIMITED = "unlimited"
 
@@ -76,14 +77,20 @@ class PushConfig(Section):
 class QueryConfig(Section):
     """Bounds of a query. The engine gets them from whoever opens it."""
 
-    # Longest time for a query; a request may ask for less.
-    timeout: Duration = Field(default=60.0, gt=0)
-    # Most samples a query may hold in memory.
+    # Longest time for a query, in the queue too; a request may ask for less.
+    timeout: Duration = Field(default=120.0, gt=0)
+    # Most samples a query may hold in memory at a time; a series counts as 16 more.
     max_samples: int = Field(default=50_000_000, ge=1)
+    # Most series that one selector may match; 0: no limit but that of samples.
+    max_series: int = Field(default=0, ge=0)
     # Queries evaluated at the same time; the others wait within their timeout.
     max_concurrency: int = Field(default=20, ge=1)
     # Most label sets, names or values that series, labels and label values answer with.
     max_items: int = Field(default=100_000, ge=1)
+    # A line of JSON for each query goes to this file, or to standard output for "-".
+    log: Annotated[Literal["-"] | FilePath | None, Field(union_mode="left_to_right")] = None
+    # But only for queries that took as long, and for those that failed for what they cost.
+    log_slower_than: Duration = Field(default=0.0, ge=0)
 
 
 class ServersConfig(Section):
@@ -114,10 +121,17 @@ class ApiConfig(Section):
     allowed_hosts: tuple[str, ...] = ()
     # Origins (https://dash.example) whose pages may read answers in a browser.
     cors_origins: tuple[str, ...] = ()
+    # The same as a regular expression over the whole origin, like Prometheus' --web.cors.origin.
+    cors_origin_regex: str = ""
     # The scrapers that are asked for their targets; none: the one of this file.
     scrapers: tuple[Listen, ...] = ()
+    # The rule runners that are asked for rules and alerts; none: the one of this file.
+    rules: tuple[Listen, ...] = ()
+    # Put on what is federated from here; null: those of the section rules.
+    external_labels: dict[str, str] | None = None
     query: QueryConfig = QueryConfig()
     push: PushConfig = PushConfig()
+    remote_write: RemoteWriteConfig = RemoteWriteConfig()
     servers: ServersConfig = ServersConfig()
 
     @field_validator("cors_origins")
@@ -130,6 +144,32 @@ class ApiConfig(Section):
                     f"{origin!r} is no origin; write for example https://dash.example:3000"
                 )
         return origins
+
+    @field_validator("cors_origin_regex")
+    @classmethod
+    def _pattern(cls, pattern: str) -> str:
+        # Not above: other roles check this section too, and do without the library.
+        from fleetpulse.regex import compile_pattern
+
+        compile_pattern(pattern)
+        return pattern
+
+    @field_validator("external_labels")
+    @classmethod
+    def _names(cls, labels: dict[str, str] | None) -> dict[str, str] | None:
+        for name in labels or ():
+            if not is_label_name(name) or name.startswith("__"):
+                raise ValueError(f"{name!r} is no label name; write for example site or rack")
+        return labels
+
+    def allows_origin(self, origin: str) -> bool:
+        """Whether pages of the origin may read answers."""
+        if origin in self.cors_origins:
+            return True
+        from fleetpulse.regex import compile_pattern
+
+        pattern = self.cors_origin_regex
+        return bool(pattern) and compile_pattern(pattern).fullmatch(origin) is not None
 
     @property
     def unlimited(self) -> bool:

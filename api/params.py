@@ -24,7 +24,12 @@ _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 
 def value(request: Request, name: str) -> str:
     """A parameter, the form body's before the query string's; empty where there is none."""
-    return request.form.get(name) or request.args.get(name, "")
+    for given in (request.args,) if request.method == "GET" else (request.form, request.args):
+        # get() would make an exception of each that is not there; a query leaves out several.
+        found = given.getlist(name)
+        if found and found[0]:
+            return found[0]
+    return ""
 
 
 def values(request: Request, name: str) -> list[str]:
@@ -46,7 +51,7 @@ def parse_time(text: str) -> int:
         at = math.nan
     if not MIN_MS <= at <= MAX_MS:
         raise ValueError(
-            f"cannot parse {text!r} to a valid timestamp; "
+            f'cannot parse "{text}" to a valid timestamp; '
             f"write Unix seconds or a time as in 2026-01-02T15:04:05Z"
         )
     return round(at)
@@ -60,7 +65,7 @@ def parse_seconds(text: str) -> float:
         seconds = math.nan
     if not abs(seconds) * 1000 <= MAX_MS:
         raise ValueError(
-            f"cannot parse {text!r} to a valid duration; write seconds or for example 5m"
+            f'cannot parse "{text}" to a valid duration; write seconds or for example 5m'
         )
     return seconds
 
@@ -73,7 +78,7 @@ def time_ms(request: Request, name: str, default: int | None = None) -> int:
     try:
         return parse_time(text)
     except ValueError as err:
-        raise invalid(name, str(err)) from None
+        raise invalid(name, f"invalid time value for '{name}': {err}") from None
 
 
 def duration(request: Request, name: str, default: float | None = None) -> float:
@@ -95,6 +100,16 @@ def limit(request: Request, name: str = "limit") -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 18:
         raise invalid(name, f"{text!r} is no whole number of 0 or above")
     return int(text)
+
+
+def most(request: Request, name: str) -> int | None:
+    """The same as Prometheus takes it for metadata: 0 is none, below it is all."""
+    text = value(request, name)
+    try:
+        number = int(text or -1)
+    except ValueError:
+        raise bad_data(f"{name} must be a number") from None
+    return None if number < 0 else number
 
 
 def invalid(name: str, message: str) -> Exception:

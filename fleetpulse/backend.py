@@ -1,93 +1,29 @@
 """Opens the store that the configuration names. The only module that knows all of them."""
 
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from types import TracebackType
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Self
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
-from pydantic import BeforeValidator, Discriminator, Field, Tag
 
-from fleetpulse.errors import QueryError
-from fleetpulse.matchers import Matcher
+from fleetpulse.errors import StartError
 from fleetpulse.promql.config import PromqlConfig
 from fleetpulse.promql.result import QueryEngine
 from fleetpulse.storage.base import SampleWriter, SeriesReader
-from fleetpulse.storage.embedded import DAMAGE_KINDS, EmbeddedStore, Keeping, Rule
-from fleetpulse.storage.influxconfig import InfluxConfig
-from fleetpulse.storage.tee import Tee
-from fleetpulse.yamlconf import Duration, FilePath, Section, Size
+from fleetpulse.storage.embedded import DAMAGE_KINDS, EmbeddedStore, Keeping
+from fleetpulse.storage.influx.config import Influx1Config, Influx2Config
+from fleetpulse.storage.metadatafile import MetadataFile
+from fleetpulse.storage.promapi.config import PromApiConfig
+from fleetpulse.storageconfig import AnyStore, EmbeddedConfig
 
+if TYPE_CHECKING:
+    from fleetpulse.storage.promapi.client import PromApiClient
 
-def _selector(value: object) -> tuple[Matcher, ...]:
-    """The matchers of a PromQL selector."""
-    if not isinstance(value, str):
-        raise ValueError("write a selector, as in '{__name__=~\"node_cpu.*\"}'")
-    # Not above: the scraper's process does without the parser where there is none to be read.
-    from fleetpulse.promql.syntax import Selector, parse
-
-    try:
-        found = parse(value)
-    except QueryError as err:
-        raise ValueError(str(err)) from None
-    if not isinstance(found, Selector) or found.offset_ms or found.at is not None:
-        raise ValueError(f"{value!r} is no plain selector, as '{{job=\"db\"}}' is")
-    return found.matchers
-
-
-class RetentionOverride(Section):
-    """For how long some series are kept; what is left out is as for all."""
-
-    match: Annotated[tuple[Matcher, ...], BeforeValidator(_selector)]
-    raw: Duration | None = Field(None, gt=0)
-    tiers: Duration | None = Field(None, ge=0)
-
-
-class Retention(Section):
-    """How long samples are kept, and windows of five minutes made of them. First match wins."""
-
-    raw: Duration = Field(7 * 86400.0, gt=0)
-    tiers: Duration = Field(30 * 86400.0, ge=0)
-    overrides: tuple[RetentionOverride, ...] = ()
-
-    def keeping(self, max_bytes: int = 0) -> Keeping:
-        rules = tuple(
-            Rule(
-                one.match,
-                self.raw if one.raw is None else one.raw,
-                self.tiers if one.tiers is None else one.tiers,
-            )
-            for one in self.overrides
-        )
-        return Keeping(self.raw, self.tiers, rules, max_bytes)
-
-
-class EmbeddedConfig(Section):
-    """The embedded store: one SQLite file, DATA/store.db unless path says otherwise.
-
-    max_size: bytes of the file; where it would grow larger, the oldest goes.
-    """
-
-    kind: Literal["embedded"] = "embedded"
-    path: FilePath | None = None
-    retention: Retention = Retention()
-    max_size: Size | None = Field(None, ge=1 << 24)
-
-
-class InfluxStoreConfig(InfluxConfig):
-    """InfluxDB gets every sample; recent ones are kept here too, for queries and rules."""
-
-    retention: Retention = Retention.model_validate({"raw": "1d", "tiers": "1d"})
-    max_size: Size | None = Field(None, ge=1 << 24)
-
-
-def _kind(section: Any) -> str:
-    found = section.get("kind", "embedded") if isinstance(section, dict) else section.kind
-    return str(found)
-
+_METADATA = "metadata.json"  # in the data folder
 
 _SIZES = {
     "bytes": "Size of the embedded store's file.",
@@ -96,15 +32,6 @@ _SIZES = {
     "targets": "Targets that the embedded store has samples of.",
     "lines": "Different metric names with labels of a page in the embedded store.",
 }
-
-StorageConfig = Annotated[
-    Annotated[EmbeddedConfig, Tag("embedded")] | Annotated[InfluxStoreConfig, Tag("influxdb2")],
-    Discriminator(
-        _kind,
-        custom_error_type="kind",
-        custom_error_message="kind is no store known here; write embedded or influxdb2",
-    ),
-]
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +55,8 @@ class Storage:
     # How long samples can be asked for, in seconds.
     keeps: float
     closing: Sequence[Callable[[], None]]
+    # Bytes that are written and not yet in the store: they wait on disk to be sent.
+    backlog: Callable[[], int] = lambda: 0
 
     @property
     def engine(self) -> QueryEngine:
@@ -155,35 +84,61 @@ class Storage:
 class EngineLimits:
     """What one query may cost, and how its language is taken."""
 
-    timeout: float = 60.0
+    timeout: float = 120.0
     max_samples: int = 50_000_000
     max_concurrency: int = 20
     promql: PromqlConfig = field(default_factory=PromqlConfig)
+    max_series: int = 0
 
 
 def open_storage(
-    config: EmbeddedConfig | InfluxStoreConfig,
+    config: AnyStore,
     data_dir: Path,
     role: str,
     registry: CollectorRegistry,
     limits: EngineLimits = EngineLimits(),
 ) -> Storage:
     """Opens the store for a role. StorageError or StartError where it cannot be."""
-    path = config.path if isinstance(config, EmbeddedConfig) else None
-    keeping = config.retention.keeping(config.max_size or 0)
-    local = _open_embedded(path or data_dir / "store.db", keeping, registry, limits)
     if isinstance(config, EmbeddedConfig):
-        return local
-    # Not above: only here is its library worth its memory.
-    from fleetpulse.storage.influx import InfluxWriter
+        keeping = config.retention.keeping(config.max_size or 0)
+        return _open_embedded(config.path or data_dir / "store.db", keeping, registry, limits)
+    # Each role queues for itself: a queue has one sender.
+    spools, beside = data_dir / "spool", MetadataFile(data_dir / _METADATA)
+    if isinstance(config, PromApiConfig):
+        # By protocol: what waits in one cannot be sent in the other.
+        spool = spools / f"{role}-{config.kind}-{config.protocol}.db"
+        return _open_promapi(config, spool, beside, registry, limits)
+    return _open_influx(config, spools / f"{role}.db", beside, registry, limits)
 
-    try:
-        # Each role queues for itself: a queue has one sender.
-        remote = InfluxWriter(config, data_dir / "spool" / f"{role}.db", registry)
-    except BaseException:
-        local.close()
-        raise
-    return replace(local, writer=Tee(local.writer, remote), closing=(remote.close, local.close))
+
+@contextmanager
+def open_reader(config: AnyStore, data_dir: Path) -> Iterator[SeriesReader]:
+    """A store for reading alone: nothing is made, and no queue is opened."""
+    with ExitStack() as closing:
+        yield _reader(config, data_dir, closing)
+
+
+def _reader(config: AnyStore, data_dir: Path, closing: ExitStack) -> SeriesReader:
+    beside = MetadataFile(data_dir / _METADATA)
+    if isinstance(config, EmbeddedConfig):
+        path = config.path or data_dir / "store.db"
+        if not path.exists():
+            raise StartError(f"{path}: no store there; name its folder with --data-dir")
+        store = EmbeddedStore(path, read_only=True)
+        closing.callback(store.close)
+        return store
+    if isinstance(config, PromApiConfig):
+        from fleetpulse.storage.promapi.client import PromApiClient
+        from fleetpulse.storage.promapi.reader import PromApiReader
+
+        client = PromApiClient(config)
+        closing.callback(client.close)
+        return PromApiReader(client, client.store, beside.load)
+    from fleetpulse.storage.influx.reader import open_reader
+
+    reader = open_reader(config, beside.load)
+    closing.callback(reader.close)
+    return reader
 
 
 def _open_embedded(
@@ -219,6 +174,69 @@ def _open_embedded(
     return Storage(store, store, engine, jobs, keeping.longest, closing=(store.close,))
 
 
+def _open_influx(
+    config: Influx1Config | Influx2Config,
+    spool: Path,
+    metadata: MetadataFile,
+    registry: CollectorRegistry,
+    limits: EngineLimits,
+) -> Storage:
+    # Not above: only here are its libraries worth their memory.
+    from fleetpulse.storage.influx.reader import open_reader
+    from fleetpulse.storage.influx.writer import open_writer
+
+    writer = open_writer(config, spool, registry, metadata.describe)
+    reader = open_reader(config, metadata.load)
+    engine = cache(lambda: _engine(reader, limits))
+    keeps = config.retention.raw
+    closing = (reader.close, writer.close)
+    return Storage(writer, reader, engine, (), keeps, closing, writer.backlog)
+
+
+def _open_promapi(
+    config: PromApiConfig,
+    spool: Path,
+    metadata: MetadataFile,
+    registry: CollectorRegistry,
+    limits: EngineLimits,
+) -> Storage:
+    # Not above: these libraries are for those who use them.
+    from fleetpulse.storage.promapi.client import PromApiClient
+    from fleetpulse.storage.promapi.reader import PromApiReader
+    from fleetpulse.storage.promapi.writer import open_writer
+
+    client = PromApiClient(config)
+    try:
+        writer = open_writer(config, spool, registry, client, metadata.describe)
+    except BaseException:
+        client.close()
+        raise
+    reader = PromApiReader(client, client.store, metadata.load)
+
+    def engine() -> QueryEngine:
+        own = config.engine == "own"
+        return _engine(reader, limits) if own else _pass_through(client, limits)
+
+    if writer.backlog():
+        writer.start()
+    closing, keeps = (writer.close, client.close), config.retention_period
+    return Storage(writer, reader, cache(engine), (), keeps, closing, writer.backlog)
+
+
+def _pass_through(client: "PromApiClient", limits: EngineLimits) -> QueryEngine:
+    from fleetpulse.promql.passthrough import PassThrough
+
+    usual = limits.promql.lookback == PromqlConfig().lookback
+    return PassThrough(
+        client,
+        client.store,
+        timeout=limits.timeout,
+        max_concurrency=limits.max_concurrency,
+        # The store's own ways, unless somebody has said otherwise.
+        lookback_ms=None if usual else round(limits.promql.lookback * 1000),
+    )
+
+
 def _engine(reader: SeriesReader, limits: EngineLimits) -> QueryEngine:
     # Not above: the scraper's process does without the parser and all functions.
     from fleetpulse.promql.engine import Engine
@@ -228,6 +246,7 @@ def _engine(reader: SeriesReader, limits: EngineLimits) -> QueryEngine:
         timeout=limits.timeout,
         max_samples=limits.max_samples,
         max_concurrency=limits.max_concurrency,
+        max_series=limits.max_series,
         lookback_ms=round(limits.promql.lookback * 1000),
         experimental=limits.promql.experimental,
         delayed_name_removal=limits.promql.delayed_name_removal,

@@ -5,11 +5,12 @@ each line of a sample begins with the same text. All of that is checked, in C, a
 benchmarks/exposition_read.py measures it.
 """
 
-import json
 import re
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import compress
+
+from pydantic_core import from_json
 
 from fleetpulse.model import Layout, Metadata
 from fleetpulse.openmetrics import read_value
@@ -121,14 +122,14 @@ def _floats(raw: Sequence[bytes], joined: bytes, openmetrics: bool) -> "array[fl
 
 
 def _as_json(joined: bytes, count: int) -> "array[float] | None":
-    """Nearly all numbers are JSON's too, whose parser takes half the time that float() does.
+    """Nearly all numbers are JSON's too, and pydantic's parser takes a sixth of float()'s time.
 
-    It knows fewer, and but for true, false and the sign of -0 takes them the same way.
+    It knows fewer, and but for true, false and the sign of -0 takes them the same way, bit for bit.
     """
     if b"u" in joined or b"s" in joined or (b"-0" in joined and _MINUS_ZERO.search(joined)):
         return None
     try:
-        values = array("d", json.loads(f"[{joined.decode()}]"))
+        values = array("d", from_json(b"[%b]" % joined))
     except (ValueError, TypeError, OverflowError, RecursionError):
         return None
     return values if len(values) == count else None

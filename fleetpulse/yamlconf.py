@@ -49,6 +49,14 @@ class FaultAtError(ValueError):
         self.path = path
 
 
+class OtherFilesError(ValueError):
+    """A validator's faults in files that what it validates names, each with its own place."""
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        super().__init__("; ".join(faults))
+        self.faults = tuple(faults)
+
+
 def _relative(value: object, info: ValidationInfo) -> Path:
     if not isinstance(value, (str, Path)) or not str(value):
         raise ValueError("write the path of a file")
@@ -88,7 +96,8 @@ def validate(document: Document, model: type[ModelT], base: Path) -> ModelT:
         return model.model_validate(data, context={"base": base})
     except ValidationError as err:
         details = err.errors(include_url=False, include_input=False)
-        raise ConfigError(in_order(_fault(document, model, one) for one in details)) from None
+        faults = [fault for one in details for fault in _faults(document, model, one)]
+        raise ConfigError(in_order(faults)) from None
 
 
 def load_model(path: Path, model: type[ModelT], *, env: Mapping[str, str] | None = None) -> ModelT:
@@ -98,8 +107,10 @@ def load_model(path: Path, model: type[ModelT], *, env: Mapping[str, str] | None
     return parse_model(text, model, file=str(path), base=path.parent, env=environment)
 
 
-def _fault(document: Document, model: type[BaseModel], detail: ErrorDetails) -> str:
+def _faults(document: Document, model: type[BaseModel], detail: ErrorDetails) -> Sequence[str]:
     error = detail.get("ctx", {}).get("error")
+    if isinstance(error, OtherFilesError):
+        return error.faults
     below = error.path if isinstance(error, FaultAtError) else ()
     path = document.known((*detail["loc"], *below))
     kind, message = detail["type"], detail["msg"]
@@ -112,7 +123,7 @@ def _fault(document: Document, model: type[BaseModel], detail: ErrorDetails) -> 
         message = message.partition(", ")[2]
     else:
         message = message.replace("Input should", "should", 1)
-    return document.fault(path, message)
+    return [document.fault(path, message)]
 
 
 def _keys_at(model: type[BaseModel], path: Sequence[str | int]) -> Iterable[str]:

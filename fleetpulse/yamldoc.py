@@ -144,9 +144,11 @@ class _Builder:
         value = self._constructor.construct_object(node)
         if isinstance(value, str) and self._env is not None:
             return self._expand(value, node.start_mark.line + 1, path)
-        # Dates and binaries are YAML's idea, not the person's: keep what was written.
+        # Dates, binaries and 7:2 as seven minutes are YAML's idea, not the person's: keep what was
+        # written.
         plain = value is None or isinstance(value, (str, int, float, bool))
-        return value if plain else node.value
+        timely = isinstance(value, (int, float)) and ":" in node.value
+        return value if plain and not timely else node.value
 
     def _mapping(self, node: "yaml.MappingNode", path: KeyPath) -> dict[Any, Any]:
         # Merge keys (<<: *defaults) are resolved by PyYAML itself.
@@ -213,13 +215,15 @@ def read_secret(inline: HasSecret | None, file: Path | None) -> str | None:
 
 
 def in_order(faults: Iterable[str]) -> list[str]:
-    """Faults in the order of their lines, none twice."""
-    return sorted(set(faults), key=_line_of)
+    """Faults file by file, as the files first come up, by line in each; none twice."""
+    places = {fault: _place_of(fault) for fault in faults}
+    files = list(dict.fromkeys(file for file, _ in places.values()))
+    return sorted(places, key=lambda one: (files.index(places[one][0]), places[one][1], one))
 
 
-def _line_of(fault: str) -> tuple[int, str]:
-    match = re.search(r":(\d+): ", fault)
-    return (int(match[1]) if match else 0, fault)
+def _place_of(fault: str) -> tuple[str, int]:
+    match = re.match(r"(.*?):(\d+): ", fault)
+    return (match[1], int(match[2])) if match else ("", 0)
 
 
 def unknown_key(key: str, known: Sequence[str]) -> str:

@@ -5,6 +5,7 @@ The exporter, which runs everywhere, is wired in exporter_role.py.
 
 import argparse
 import logging
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from fleetpulse.backend import Storage
 
 log = logging.getLogger(__name__)
+
+_QUERY_HEAP = 64 << 20  # bytes that the API keeps from one query to the next
 
 
 def run_role(options: argparse.Namespace) -> None:
@@ -91,6 +94,7 @@ def _run_scraper(options: argparse.Namespace) -> None:
     from fleetpulse.heap import share_heap
     from fleetpulse_cli.housekeeping import Housekeeping
     from scraper.app import ScraperApp
+    from scraper.configfiles import find_config_files
 
     share_heap()
     settings = _settings(options)
@@ -103,8 +107,12 @@ def _run_scraper(options: argparse.Namespace) -> None:
         def reload() -> None:
             settings.reload(lambda root: app.reload(root.scraper))
 
+        def config_files() -> list[Path]:
+            return find_config_files(settings.current.scraper.scrape_config_files)
+
         housekeeping = Housekeeping(storage.jobs, registry)
-        run_until_signalled([app, housekeeping, watch(settings, reload)], on_reload=reload)
+        watching = watch(settings, reload, config_files)
+        run_until_signalled([app, housekeeping, watching], on_reload=reload)
 
 
 def _run_rules(options: argparse.Namespace) -> None:
@@ -139,9 +147,13 @@ def _run_api(options: argparse.Namespace) -> None:
     from api.app import create_app
     from api.auth import Gate
     from fleetpulse.backend import EngineLimits
+    from fleetpulse.heap import keep_freed, share_heap
+    from fleetpulse_cli.aboutapi import about
     from fleetpulse_cli.keys import key_store
 
-    settings = _settings(options)
+    share_heap()
+    keep_freed(_QUERY_HEAP)
+    settings, started = _settings(options), time.time()
     data_dir = prepare_data_dir(options.data_dir)
     keys, config = key_store(data_dir), settings.current.api
 
@@ -156,7 +168,11 @@ def _run_api(options: argparse.Namespace) -> None:
     def create(closing: ExitStack, registry: CollectorRegistry) -> Any:
         config, query = settings.current.api, settings.current.api.query
         limits = EngineLimits(
-            query.timeout, query.max_samples, query.max_concurrency, settings.current.promql
+            query.timeout,
+            query.max_samples,
+            query.max_concurrency,
+            settings.current.promql,
+            query.max_series,
         )
         storage = closing.enter_context(
             open_storage(settings.current.storage, data_dir, "api", registry, limits)
@@ -164,10 +180,26 @@ def _run_api(options: argparse.Namespace) -> None:
         # What is pushed for a time that is not kept any more would be stored for nothing.
         max_age = min(config.push.max_age, storage.keeps)
         push = config.push.model_copy(update={"max_age": max_age})
-        # With nothing said, the scraper of the same file is the one to ask.
+        max_age = min(config.remote_write.max_age, storage.keeps)
+        remote_write = config.remote_write.model_copy(update={"max_age": max_age})
+        # With nothing said, scraper and rule runner of the same file are those to ask.
         scrapers = config.scrapers or (settings.current.scraper.listen,)
-        config = config.model_copy(update={"push": push, "scrapers": scrapers})
-        return create_app(config, storage.engine, storage.reader, storage.writer, keys, registry)
+        rules = config.rules or (settings.current.rules.listen,)
+        update = {
+            "push": push,
+            "remote_write": remote_write,
+            "scrapers": scrapers,
+            "rules": rules,
+        }
+        return create_app(
+            config.model_copy(update=update),
+            storage.engine,
+            storage.reader,
+            storage.writer,
+            keys,
+            registry,
+            about=about(settings, data_dir, registry, storage.keeps, started),
+        )
 
     _serve(settings, create, config.listen, config.threads, apply=check)
 

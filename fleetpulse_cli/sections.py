@@ -23,7 +23,7 @@ from fleetpulse_cli.settings import Settings
 
 # Section → where its model is. Imported only when asked for: the exporter's host has no numpy.
 SECTIONS: Mapping[str, str] = {
-    "storage": "fleetpulse.backend:StorageConfig",
+    "storage": "fleetpulse.storageconfig:StorageConfig",
     "promql": "fleetpulse.promql.config:PromqlConfig",
     "exporter": "exporter.config:ExporterConfig",
     "scraper": "scraper.config:ScraperConfig",

@@ -60,7 +60,8 @@ class RulesApp:
         self._timetable = Timetable(config.concurrency, self._missed, now)
         self._manager = RuleManager(self._timetable, base_dir, now)
         self._watch = FileWatch("rule file watch", self._watched, self._files_changed)
-        pages = {**health_routes(registry, self.ready), **web.routes(lambda: self._manager.groups)}
+        told = web.routes(lambda: self._manager.groups, lambda: self._config.bridge_urls)
+        pages = {**health_routes(registry, self.ready), **told}
         self._server = TelemetryServer("rules telemetry", config.listen, pages)
         self._ready = False
         # The configuration's watch and that of the rule files are two threads.

@@ -1,13 +1,22 @@
-"""GET /api/v1/rules and /api/v1/alerts, in Prometheus' shapes, as WSGI pages."""
+"""GET /api/v1/rules, alerts and alertmanagers, in Prometheus' shapes, as WSGI pages."""
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
+from fleetpulse.errors import QueryError
 from fleetpulse.gotemplate.printing import format_float
+from fleetpulse.grouppages import Paging
+from fleetpulse.matchers import Matcher, all_match
+from fleetpulse.model import Labels
+from fleetpulse.promql.printer import one_line
+from fleetpulse.promql.seriesselector import parse_series_selector
+from fleetpulse.promql.syntax import parse
 from rules.alerting import ActiveAlert, AlertingRule
+from rules.files import Pairs
 from rules.group import Group, RuleRun
 
 if TYPE_CHECKING:
@@ -22,21 +31,27 @@ class BadParameterError(ValueError):
     """A parameter that cannot be understood; the message names it."""
 
 
-def routes(groups: Callable[[], Sequence[Group]]) -> dict[str, "WSGIApplication"]:
+def routes(
+    groups: Callable[[], Sequence[Group]], bridges: Callable[[], Sequence[str]]
+) -> dict[str, "WSGIApplication"]:
     return {
         "/api/v1/rules": _page(lambda arguments: rules(groups(), arguments)),
         "/api/v1/alerts": _page(lambda _: alerts(groups())),
+        "/api/v1/alertmanagers": _page(lambda _: alertmanagers(bridges())),
     }
 
 
 def rules(groups: Sequence[Group], arguments: Arguments) -> dict[str, Any]:
-    """The groups with their rules, chosen by type, rule_name[], rule_group[] and file[]."""
-    if arguments.get("match[]"):
-        raise BadParameterError("match[]: not supported; choose by rule_name[] or rule_group[]")
+    """The groups with their rules, chosen by type, rule_name[], rule_group[], file[] and match[].
+
+    exclude_alerts leaves out the alerts; group_limit and group_next_token give groups by the page.
+    """
     kind = _single(arguments, "type").lower()
     if kind not in _KINDS:
-        raise BadParameterError(f"type: {kind!r} is not alert or record")
-    names, with_alerts = arguments.get("rule_name[]"), not _flag(arguments, "exclude_alerts")
+        raise BadParameterError(f'invalid parameter "type": not supported value "{kind}"')
+    sets, with_alerts = _matcher_sets(arguments), not _flag(arguments, "exclude_alerts")
+    limit, token = _single(arguments, "group_limit"), _single(arguments, "group_next_token")
+    paging = Paging.parse(limit, token)
     shown = []
     for group in groups:
         if not _wanted(group.spec.name, arguments.get("rule_group[]")):
@@ -46,11 +61,19 @@ def rules(groups: Sequence[Group], arguments: Arguments) -> dict[str, Any]:
         chosen = [
             _rule(run, with_alerts)
             for run in group.runs
-            if run.spec.kind in _KINDS[kind] and _wanted(run.spec.name, names)
+            if run.spec.kind in _KINDS[kind]
+            and _wanted(run.spec.name, arguments.get("rule_name[]"))
+            and _matches(run.spec.labels, sets)
         ]
         if chosen:
             shown.append(_group(group, chosen))
-    return {"groups": shown}
+    return paging.page(shown)
+
+
+def alertmanagers(urls: Sequence[str]) -> dict[str, Any]:
+    """Where alerts are sent: bridges and Alertmanagers."""
+    active = [{"url": f"{url}/api/v2/alerts"} for url in urls]
+    return {"activeAlertmanagers": active, "droppedAlertmanagers": []}
 
 
 def alerts(groups: Sequence[Group]) -> dict[str, Any]:
@@ -73,7 +96,7 @@ def _group(group: Group, shown: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _rule(run: RuleRun, with_alerts: bool) -> dict[str, Any]:
-    shown: dict[str, Any] = {"name": run.spec.name, "query": run.spec.expr}
+    shown: dict[str, Any] = {"name": run.spec.name, "query": _query(run.spec.expr)}
     rule = run.rule
     if isinstance(rule, AlertingRule):
         shown |= {
@@ -113,6 +136,25 @@ def _time(at: float) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+@lru_cache(4096)
+def _query(expr: str) -> str:
+    """The expression as Prometheus shows it: in a line, however it stands in the file."""
+    return one_line(parse(expr))
+
+
+def _matcher_sets(arguments: Arguments) -> list[list[Matcher]]:
+    try:
+        return [parse_series_selector(text) for text in arguments.get("match[]", ())]
+    except QueryError as err:
+        raise BadParameterError(str(err)) from err
+
+
+def _matches(labels: Pairs, sets: Sequence[Sequence[Matcher]]) -> bool:
+    """By the rule's own labels, as they stand in the file."""
+    found = Labels(labels)
+    return not sets or any(all_match(matchers, found) for matchers in sets)
+
+
 def _wanted(name: str, names: Sequence[str] | None) -> bool:
     return not names or name in names
 
@@ -125,7 +167,8 @@ def _single(arguments: Arguments, name: str) -> str:
 def _flag(arguments: Arguments, name: str) -> bool:
     text = _single(arguments, name).lower()
     if text not in ("", "0", "1", "t", "f", "true", "false"):
-        raise BadParameterError(f"{name}: {text!r} is not true or false")
+        message = f'error converting {name}: "{text}" is not true or false'
+        raise BadParameterError(f'invalid parameter "{name}": {message}')
     return text in ("1", "t", "true")
 
 

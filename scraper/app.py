@@ -10,6 +10,7 @@ from fleetpulse.service import Periodic
 from fleetpulse.storage.base import SampleWriter
 from fleetpulse.telemetry import TelemetryServer, health_routes
 from fleetpulse.values import ListenAddress
+from scraper import status
 from scraper.buffer import PageBuffer
 from scraper.config import ScraperConfig
 from scraper.descriptors import connections, raise_limit
@@ -28,7 +29,6 @@ from scraper.metrics import (
 )
 from scraper.sdconfig import HttpSdConfig
 from scraper.sources import Asker, SdConfig, Sources
-from scraper.status import targets_wsgi
 from scraper.targets import TargetSet
 
 log = logging.getLogger(__name__)
@@ -81,11 +81,14 @@ class ScraperApp:
             "target discovery", self._look, look_every, first_delay=look_every,
             on_error=metrics.errors.inc,
         )  # fmt: skip
-        routes = health_routes(registry, self.ready)
-        routes["/api/v1/targets"] = targets_wsgi(
-            lambda: self._loop.scraped, lambda: self._found, tick
+        told = status.routes(
+            lambda: self._loop.scraped,
+            lambda: self._found,
+            lambda: [job.job_name for job in self._config.scrape_configs],
+            tick,
         )
-        self._server = TelemetryServer("scraper telemetry", config.listen, routes)
+        pages = {**health_routes(registry, self.ready), **told}
+        self._server = TelemetryServer("scraper telemetry", config.listen, pages)
 
     @property
     def address(self) -> ListenAddress:

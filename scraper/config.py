@@ -49,7 +49,7 @@ class ScraperConfig(Defaults, SectionNotYet):
 
     @model_validator(mode="after")
     def _with_files(self) -> Self:
-        """The files' jobs join those of this section. ConfigError has the faults of all files."""
+        """The files' jobs join those of this section."""
         if not self.scrape_config_files:
             return self
         own = self.scrape_configs if "scrape_configs" in self.model_fields_set else ()

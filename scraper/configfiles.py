@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fleetpulse.errors import ConfigError
-from fleetpulse.yamlconf import FaultAtError, Section, validate
+from fleetpulse.yamlconf import FaultAtError, OtherFilesError, Section, validate
 from fleetpulse.yamldoc import Document, read_text
 from scraper.job import ScrapeJob, check_jobs
 from scraper.protocols import ValidationScheme
@@ -23,7 +23,7 @@ def read_config_files(
     interval: float,
     scheme: ValidationScheme | None,
 ) -> tuple[ScrapeJob, ...]:
-    """own and the jobs of all files; ConfigError has the faults of every file.
+    """own and the jobs of all files; OtherFilesError has the faults of every file.
 
     interval, scheme: of jobs that have none of their own.
     """
@@ -40,7 +40,7 @@ def read_config_files(
         else:
             jobs.extend(found.jobs)
     if faults:
-        raise ConfigError(faults)
+        raise OtherFilesError(faults)
     return tuple(jobs)
 
 

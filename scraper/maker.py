@@ -4,6 +4,7 @@ import logging
 import queue
 import re
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -13,6 +14,7 @@ from scraper.failurelog import FailureLogs
 from scraper.guards import Guards
 from scraper.lines import Readers
 from scraper.metrics import MakerMetrics, ScrapeMetrics
+from scraper.news import TargetNews
 from scraper.owntimes import Rejected
 from scraper.page import Outcome, Scrape, TargetPages
 from scraper.targets import Target
@@ -33,6 +35,7 @@ class Health:
 
     state: str = "unknown"
     error: str = ""
+    reason: str = ""  # the failure's, one word
     at: float = 0.0  # Unix seconds; 0: never
     duration: float = 0.0
     refused: bool = False  # whether guards kept series of the last page out
@@ -61,8 +64,15 @@ class PageMaker:
 
     name = "page maker"
 
-    def __init__(self, buffer: PageBuffer, metrics: ScrapeMetrics, guards: Guards) -> None:
+    def __init__(
+        self,
+        buffer: PageBuffer,
+        metrics: ScrapeMetrics,
+        guards: Guards,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._buffer, self._metrics, self._guards = buffer, metrics, guards
+        self._news = TargetNews(clock)
         self._failures = FailureLogs(metrics.failure_log_errors.inc)
         self._readers = Readers()
         # Each written by one thread alone: bytes of bodies handed in, and done with.
@@ -132,6 +142,7 @@ class PageMaker:
                 scraped.busy = False
                 self._done += len(outcome.body)
                 self._done_pages += 1
+        self._news.settle()
 
     def _give_up(self, scraped: Scraped, outcome: Outcome) -> None:
         """The target is shown as down, instead of keeping what was said of it before."""
@@ -157,11 +168,14 @@ class PageMaker:
             self._note_failure(scraped.target, outcome, scrape)
         self._note_refused(scraped, scrape.refused)
         self._note_rejected(scraped, scrape.rejected)
+        url = scraped.target.url
         if scrape.error and _kind(scrape.error) != _kind(health.error):
-            log.warning("scrape of %s failed: %s", scraped.target.url, scrape.error)
+            line = f"scrape of {url} failed: {scrape.error}"
+            self._news.tell(logging.WARNING, "scrapes failed", scrape.reason or "page", line)
         elif not scrape.error and health.error:
-            log.info("scrape of %s works again", scraped.target.url)
-        health.error = scrape.error
+            line = f"scrape of {url} works again"
+            self._news.tell(logging.INFO, "scrapes work again", health.reason, line)
+        health.error, health.reason = scrape.error, scrape.reason
         health.state = "down" if scrape.reason else "up"
         health.at, health.duration = outcome.at_ms / 1000, outcome.duration
 
@@ -176,9 +190,11 @@ class PageMaker:
         if bool(refused) != scraped.health.refused:
             url = scraped.target.url
             if refused:
-                log.warning("%s: %d series not taken: a guard is in the way", url, refused)
+                line = f"{url}: {refused} series not taken: a guard is in the way"
+                self._news.tell(logging.WARNING, "series not taken", scraped.target.job.name, line)
             else:
-                log.info("%s: all series are taken again", url)
+                line = f"{url}: all series are taken again"
+                self._news.tell(logging.INFO, "series taken again", scraped.target.job.name, line)
         scraped.health.refused = bool(refused)
 
     def _note_rejected(self, scraped: Scraped, rejected: Rejected) -> None:
@@ -191,7 +207,8 @@ class PageMaker:
             reasons.add(reason)
             getattr(self._metrics, reason).inc(count)
             if reason not in scraped.health.rejected:
-                log.warning("%s: %d samples not taken: %s", scraped.target.url, count, text)
+                line = f"{scraped.target.url}: {count} samples not taken: {text}"
+                self._news.tell(logging.WARNING, "samples not taken", reason, line)
         scraped.health.rejected = frozenset(reasons)
 
 

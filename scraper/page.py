@@ -74,6 +74,12 @@ class TargetPages:
         self._alive = False  # whether its series have had no staleness marker since
         self._reported = False
 
+    @property
+    def metadata(self) -> Mapping[str, Metadata]:
+        """What the last page that could be read said of its metrics. May be asked for anywhere."""
+        last = self._last
+        return {} if last is None else last.shape.metadata
+
     def configure(self, target: Target) -> None:
         """Takes new settings for the same target; its series go on."""
         self.target = target

@@ -1,13 +1,16 @@
-"""GET /api/v1/targets, in Prometheus' shape: which targets there are and how they are."""
+"""What the scraper tells of its targets, in the shapes of Prometheus' HTTP API, as WSGI pages."""
 
 import json
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
-from fleetpulse.model import Labels
+from fleetpulse.errors import QueryError
+from fleetpulse.matchers import Matcher, all_match
+from fleetpulse.model import Labels, Metadata
 from fleetpulse.values import format_duration
 from scraper.maker import Scraped
 from scraper.schedule import next_turn
@@ -19,31 +22,96 @@ if TYPE_CHECKING:
 _NEVER = "0001-01-01T00:00:00Z"  # Go's zero time, which Prometheus answers before the first scrape
 
 
-def targets_wsgi(
+# Most entries that one answer about metrics has: thousands of targets have some hundred each.
+_MOST = 100_000
+
+Arguments = Mapping[str, Sequence[str]]
+
+
+def routes(
     active: Callable[[], Sequence[Scraped]],
     found: Callable[[], TargetSet],
+    jobs: Callable[[], Sequence[str]],
     tick: float,
     now: Callable[[], float] = time.time,
-) -> "WSGIApplication":
-    """`?state=active|dropped|any` and `?scrapePool=JOB` choose, as in Prometheus."""
+) -> dict[str, "WSGIApplication"]:
+    """The pages by their paths."""
+    return {
+        "/api/v1/targets": _page(lambda asked: _targets(active(), found(), asked, now(), tick)),
+        "/api/v1/targets/metadata": _page(lambda asked: _metadata(active(), asked)),
+        "/api/v1/scrape_pools": _page(lambda _asked: {"scrapePools": sorted(jobs())}),
+    }
 
+
+def _page(answer: Callable[[Arguments], Any]) -> "WSGIApplication":
     def app(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-        query = parse_qs(environ.get("QUERY_STRING", ""))
-        state = query.get("state", ["any"])[-1].lower()
-        pool = query.get("scrapePool", [""])[-1]
-        data = {
-            "activeTargets": _active(active(), pool, now(), tick)
-            if state in ("any", "active")
-            else [],
-            "droppedTargets": _dropped(found(), pool) if state in ("any", "dropped") else [],
-            "droppedTargetCounts": dict(found().dropped_counts),
-        }
-        body = json.dumps({"status": "success", "data": data}).encode()
-        headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
-        start_response("200 OK", headers)
-        return [body]
+        status, body = "200 OK", dict[str, Any](status="success")
+        try:
+            body["data"] = answer(parse_qs(environ.get("QUERY_STRING", ""), max_num_fields=100))
+        except ValueError as err:
+            status = "400 Bad Request"
+            body = {"status": "error", "errorType": "bad_data", "error": str(err)}
+        encoded = json.dumps(body).encode()
+        length = ("Content-Length", str(len(encoded)))
+        start_response(status, [("Content-Type", "application/json"), length])
+        return [encoded]
 
     return app
+
+
+def _single(asked: Arguments, name: str, default: str = "") -> str:
+    return asked.get(name, [default])[-1]
+
+
+def _targets(
+    active: Sequence[Scraped], found: TargetSet, asked: Arguments, now: float, tick: float
+) -> dict[str, Any]:
+    """`?state=active|dropped|any` and `?scrapePool=JOB` choose, as in Prometheus."""
+    state, pool = _single(asked, "state", "any").lower(), _single(asked, "scrapePool")
+    return {
+        "activeTargets": _active(active, pool, now, tick) if state in ("any", "active") else [],
+        "droppedTargets": _dropped(found, pool) if state in ("any", "dropped") else [],
+        "droppedTargetCounts": dict(found.dropped_counts),
+    }
+
+
+def _metadata(active: Sequence[Scraped], asked: Arguments) -> list[dict[str, Any]]:
+    """What targets say of their metrics; `metric`, `match_target` and `limit` choose."""
+    metric, limit = _single(asked, "metric"), _single(asked, "limit", str(_MOST))
+    try:
+        most = int(limit)
+    except ValueError:
+        raise ValueError("limit must be a number") from None
+    matchers = _matchers(_single(asked, "match_target"))
+    chosen = (one for one in active if all_match(matchers, one.target.labels))
+    entries = (entry for one in chosen for entry in _told(one, metric))
+    return list(islice(entries, _MOST if most < 0 else min(most, _MOST)))
+
+
+def _matchers(text: str) -> Sequence[Matcher]:
+    if not text:
+        return ()
+    # Not above: nearly all scrapers do without the parser.
+    from fleetpulse.promql.seriesselector import parse_selector
+
+    try:
+        return parse_selector(text)
+    except QueryError as err:
+        raise ValueError(f'invalid parameter "match_target": {err}') from err
+
+
+def _told(scraped: Scraped, metric: str) -> Iterator[dict[str, Any]]:
+    target, known = scraped.target.labels.as_dict(), scraped.pages.metadata
+    if not metric:
+        for name, entry in known.items():
+            yield {"target": target, "metric": name, **_entry(entry)}
+    elif metric in known:
+        yield {"target": target, **_entry(known[metric])}
+
+
+def _entry(entry: Metadata) -> dict[str, str]:
+    kind = "unknown" if entry.type == "untyped" else entry.type
+    return {"type": kind, "help": entry.help, "unit": entry.unit}
 
 
 def _active(scraped: Sequence[Scraped], pool: str, now: float, tick: float) -> list[dict[str, Any]]:

@@ -40,9 +40,9 @@ def open_metrics(held: Sequence[Series]) -> str:
 
 
 @contextlib.contextmanager
-def prometheus(folder: Path, page: Path) -> Iterator["Peer"]:
+def prometheus(folder: Path, page: Path, config: str = "scrape_configs: []\n") -> Iterator["Peer"]:
     """One that holds the samples of an OpenMetrics page, on a free port of loopback."""
-    (folder / "prometheus.yml").write_text("scrape_configs: []\n")
+    (folder / "prometheus.yml").write_text(config)
     data = folder / "data"
     importing = ["promtool", "tsdb", "create-blocks-from", "openmetrics", str(page), str(data)]
     subprocess.run(importing, check=True, capture_output=True, timeout=60)
@@ -89,6 +89,12 @@ def _wait_until_ready(url: str) -> None:
 class Peer:
     def __init__(self, url: str, session: requests.Session) -> None:
         self._url, self._session = url, session
+
+    def ask(self, path: str, asked: Any = (), method: str = "GET") -> requests.Response:
+        """Any page of its API; a POST sends a form. A path that begins with / is of the server."""
+        url = self._url.removesuffix("/api/v1") + path if path[:1] == "/" else f"{self._url}/{path}"
+        where = {"data": asked} if method == "POST" else {"params": asked}
+        return self._session.request(method, url, timeout=20, allow_redirects=False, **where)
 
     def range(self, query: str, start_ms: int, end_ms: int, step_ms: int) -> "Answer":
         times = {"start": start_ms / 1000, "end": end_ms / 1000, "step": step_ms / 1000}

@@ -109,3 +109,36 @@ def test_what_is_no_scraper_is_no_answer() -> None:
             ask_targets(ListenAddress(host, int(port)), {})
     with pytest.raises(NoAnswerError, match="no answer"):
         ask_targets(ListenAddress("127.0.0.1", free_port()), {})
+
+
+@pytest.mark.integration
+def test_metadata_and_pools_of_several_scrapers(tmp_path: Path) -> None:
+    with Targets() as targets:
+        config = config_of(CONFIG % targets.address)
+        scrapers = [ScraperApp(config, MemoryWriter(), new_registry(), tick=0.02) for _ in range(2)]
+        for scraper in scrapers:
+            scraper.start()
+        try:
+            gone = f"127.0.0.1:{free_port()}"
+            addresses = [*(str(scraper.address) for scraper in scrapers), gone]
+            asking = Api(tmp_path, scrapers=addresses).client()
+
+            def told(query: str = "") -> Any:
+                body: Any = asking.get(f"/api/v1/targets/metadata?{query}").json
+                assert len(body["warnings"]) == 1
+                return body["data"]
+
+            wait_for("both pages", lambda: len(told("metric=one")) == 2)
+            assert len(told("metric=one&limit=1")) == 1
+            assert told('match_target={job="none"}') == []
+            pools: Any = asking.get("/api/v1/scrape_pools").json
+            assert pools["data"] == {"scrapePools": ["j"]}
+            refused: Any = asking.get("/api/v1/targets/metadata?match_target=x{")
+            assert refused.status_code == 400
+            assert refused.json["error"].startswith('invalid parameter "match_target": 1:3')
+        finally:
+            for scraper in scrapers:
+                scraper.stop()
+    none = Api(tmp_path, scrapers=[gone]).client()
+    assert none.get("/api/v1/targets/metadata").status_code == 503
+    assert none.get("/api/v1/scrape_pools").status_code == 503

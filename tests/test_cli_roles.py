@@ -74,6 +74,20 @@ def test_a_bad_reload_is_told_and_a_good_one_mends_it(role: Role) -> None:
     assert role.process.stop() == 0
 
 
+def test_the_scraper_sees_a_config_file_come(tmp_path: Path) -> None:
+    role = Role(tmp_path, "scraper")
+    role.write({"scrape_config_files": ["jobs-*.yml"], "scrape_configs": []})
+    try:
+        assert "0 targets" in role.start()
+        job = {"job_name": "a", "static_configs": [{"targets": ["127.0.0.1:1", "127.0.0.1:2"]}]}
+        (tmp_path / "new").write_text(json.dumps({"scrape_configs": [job]}))
+        (tmp_path / "new").replace(tmp_path / "jobs-a.yml")
+        ready = f"{role.url}/-/ready"
+        wait_for("two targets", lambda: "2 targets" in requests.get(ready, timeout=5).text)
+    finally:
+        role.process.kill()
+
+
 def test_a_port_in_use_is_one_line_and_exit_code_2(role: Role, tmp_path: Path) -> None:
     role.start()
     arguments = [role.name, "--listen", role.listen, "--data-dir", str(tmp_path / "other")]

@@ -1,4 +1,4 @@
-"""The store that the configuration names; with InfluxDB, queries still have their answers."""
+"""The store that the configuration names."""
 
 import sqlite3
 from contextlib import closing
@@ -9,34 +9,27 @@ import pytest
 from prometheus_client import CollectorRegistry
 from pydantic import TypeAdapter, ValidationError
 
-from fleetpulse.backend import (
-    EmbeddedConfig,
-    EngineLimits,
-    InfluxStoreConfig,
-    StorageConfig,
-    open_storage,
-)
+from fleetpulse.backend import EngineLimits, open_storage
 from fleetpulse.errors import QueryError, StorageError
-from fleetpulse.model import Labels, Page
+from fleetpulse.model import Labels, Metadata, Page
 from fleetpulse.promql.config import PromqlConfig
 from fleetpulse.promql.result import Vector
 from fleetpulse.storage.base import Hints
+from fleetpulse.storage.influx.codec import InfluxCodec
 from fleetpulse.storage.spool import Spool
+from fleetpulse.storageconfig import AnyStore, EmbeddedConfig, StorageConfig
 
 PAGE = Page.of(Labels.of(job="a"), 60_000, {Labels.of(__name__="up"): 1.0})
 # Nothing listens on port 1: what is written stays in the queue.
 INFLUX = {"kind": "influxdb2", "url": "http://127.0.0.1:1", "org": "o", "bucket": "b", "token": "t"}
 
 
-def config(section: dict[str, Any]) -> EmbeddedConfig | InfluxStoreConfig:
-    found: EmbeddedConfig | InfluxStoreConfig
-    found = TypeAdapter(StorageConfig).validate_python(section)
+def config(section: dict[str, Any]) -> AnyStore:
+    found: AnyStore = TypeAdapter(StorageConfig).validate_python(section)
     return found
 
 
-@pytest.mark.parametrize(
-    "section", [{}, {"kind": "embedded"}, INFLUX], ids=["none", "own", "influx"]
-)
+@pytest.mark.parametrize("section", [{}, {"kind": "embedded"}], ids=["none", "own"])
 def test_what_is_written_can_be_asked_for(section: dict[str, Any], tmp_path: Path) -> None:
     registry = CollectorRegistry()
     with open_storage(config(section), tmp_path, "scraper", registry) as storage:
@@ -65,13 +58,13 @@ def test_experimental_functions_are_not_there_by_default(tmp_path: Path) -> None
         storage.engine.instant("limitk(1, up)", 0)
 
 
-def test_influxdb_gets_it_too(tmp_path: Path) -> None:
+def test_what_is_for_influxdb_waits_on_disk(tmp_path: Path) -> None:
     with open_storage(config(INFLUX), tmp_path, "scraper", CollectorRegistry()) as storage:
         storage.writer.write([PAGE])
     spool = Spool(tmp_path / "spool" / "scraper.db")
     ((_, waiting),) = spool.peek(10)
     spool.close()
-    assert waiting == b"up,job=a value=1.0 60000\n"
+    assert InfluxCodec().split(waiting) == [b"up,job=a value=1.0 60000\n"]
 
 
 def test_the_store_is_where_its_path_says(tmp_path: Path) -> None:
@@ -83,7 +76,23 @@ def test_the_store_is_where_its_path_says(tmp_path: Path) -> None:
 def test_a_store_that_is_none_is_refused(tmp_path: Path) -> None:
     (tmp_path / "store.db").write_bytes(b"no database at all" * 100)
     with pytest.raises(StorageError):
-        open_storage(config(INFLUX), tmp_path, "api", CollectorRegistry())
+        open_storage(config({}), tmp_path, "api", CollectorRegistry())
+
+
+def test_metadata_of_metrics_is_kept_beside_influxdb(tmp_path: Path) -> None:
+    told = {"up": Metadata("gauge", "Whether it is up.", "")}
+    with open_storage(config(INFLUX), tmp_path, "scraper", CollectorRegistry()) as storage:
+        storage.writer.describe(told)
+    with open_storage(config(INFLUX), tmp_path, "api", CollectorRegistry()) as storage:
+        assert storage.reader.metadata() == told
+
+
+def test_an_influxdb_that_is_away_is_an_error_that_names_it(tmp_path: Path) -> None:
+    with (
+        open_storage(config(INFLUX), tmp_path, "api", CollectorRegistry()) as storage,
+        pytest.raises(StorageError, match=r"influxdb2 at http://127\.0\.0\.1:1: cannot be reached"),
+    ):
+        storage.engine.instant("up", 0)
 
 
 def test_a_damaged_blob_is_counted_by_kind(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fleetpulse.web.negotiate import accepts_gzip, wants_openmetrics
+from fleetpulse.web.negotiate import accepts_gzip, name_escaping, wants_openmetrics
 
 PROMETHEUS_2_5 = (
     "application/openmetrics-text; version=0.0.1,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
@@ -71,3 +71,23 @@ def test_openmetrics_is_sent_to_whom_prefers_it(accept: str, expected: bool) -> 
 )
 def test_gzip_is_sent_to_whom_takes_it(header: str, expected: bool) -> None:
     assert accepts_gzip(header) is expected
+
+
+ESCAPINGS = [
+    pytest.param("", "", id="nothing said"),
+    pytest.param("text/plain;version=0.0.4", "", id="an older Prometheus"),
+    pytest.param(
+        "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,text/plain;q=0.3",
+        "allow-utf-8",
+        id="Prometheus 3",
+    ),
+    pytest.param("text/plain;escaping=values", "values", id="values"),
+    pytest.param("text/plain;escaping=dots", "underscores", id="what is not spoken here"),
+    pytest.param("text/html;escaping=values", "", id="of what is not spoken either"),
+    pytest.param("text/plain;escaping=values;q=0", "", id="of what is not wanted"),
+]
+
+
+@pytest.mark.parametrize(("accept", "expected"), ESCAPINGS)
+def test_how_names_that_are_no_words_are_wanted(accept: str, expected: str) -> None:
+    assert name_escaping(accept) == expected

@@ -117,6 +117,10 @@ FILTERS = [
     ("rule_group[]=none", []),
     ("rule_group[]=fast&type=alert", ["Always"]),
     ("file[]=none", []),
+    ('match[]={severity="page"}', ["Always"]),
+    ('match[]={severity="none"}', []),
+    ('match[]={severity="x"}&match[]={severity=~"p.*"}', ["Always"]),
+    ("group_limit=1", ["Always", "one:two"]),
 ]
 
 
@@ -134,9 +138,28 @@ def test_the_rules_page_can_be_narrowed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("type=x", "type: 'x' is not alert or record"),
-        ("exclude_alerts=x", "exclude_alerts: 'x' is not true or false"),
-        ("match[]=up", "match[]: not supported; choose by rule_name[] or rule_group[]"),
+        ("type=x", 'invalid parameter "type": not supported value "x"'),
+        (
+            "exclude_alerts=x",
+            'invalid parameter "exclude_alerts": error converting exclude_alerts: '
+            '"x" is not true or false',
+        ),
+        ("match[]=up(", '1:3: parse error: unexpected "("'),
+        ("match[]={}", "match[] must contain at least one non-empty matcher"),
+        (
+            "group_next_token=x",
+            'invalid parameter "group_next_token": group_limit needs to be present in order to '
+            "paginate over the groups",
+        ),
+        (
+            "group_limit=0",
+            'invalid parameter "group_limit": group_limit needs to be greater than 0',
+        ),
+        (
+            "group_limit=1&group_next_token=x",
+            'invalid parameter "group_next_token": '
+            "invalid group_next_token 'x'. were rule groups changed?",
+        ),
     ],
 )
 def test_bad_arguments(tmp_path: Path, arguments: str, message: str) -> None:

@@ -397,3 +397,31 @@ def test_a_reload_misses_no_turn_of_targets_that_stay() -> None:
         steps = [after - before for before, after in pairwise(times)]
         assert all(abs(step - 500) <= 200 for step in steps), steps
         assert targets.requests[-1][0] == "/metrics"
+
+
+def test_what_targets_say_of_their_metrics_and_the_pools() -> None:
+    def asked(app: ScraperApp, path: str) -> Any:
+        return requests.get(f"{app.address.url}/api/v1/{path}", timeout=5)
+
+    with Targets() as targets, running(static(targets.address), MemoryWriter()) as (app, _):
+        wait_for("a page", lambda: asked(app, "targets/metadata").json()["data"])
+        target = {"job": "j", "instance": targets.address}
+        one = {"target": target, "type": "gauge", "help": "The one.", "unit": ""}
+        assert asked(app, "targets/metadata").json()["data"] == [{**one, "metric": "one"}]
+        for query, found in (
+            ("metric=one", [one]),
+            ("metric=two", []),
+            ("limit=0", []),
+            ("limit=-1&metric=one", [one]),
+            ('metric=one&match_target={job="j"}', [one]),
+            ('match_target={job="x"}', []),
+        ):
+            assert asked(app, f"targets/metadata?{query}").json()["data"] == found
+        for query, message in (
+            ("limit=x", "limit must be a number"),
+            ("match_target=x{", 'invalid parameter "match_target": 1:3: parse error: unexpected'),
+        ):
+            answer = asked(app, f"targets/metadata?{query}")
+            assert answer.status_code == 400
+            assert answer.json()["error"].startswith(message)
+        assert asked(app, "scrape_pools").json()["data"] == {"scrapePools": ["j"]}

@@ -6,6 +6,7 @@ import pytest
 
 from fleetpulse.errors import ConfigError
 from fleetpulse.yamlconf import load_model
+from fleetpulse_cli.sections import read_root
 from scraper.config import ScraperConfig
 from scraper.httpconfig import Authorization, BasicAuth, HttpHeader, TlsConfig
 from scraper.job import ScrapeJob
@@ -302,6 +303,17 @@ def test_config_files_tell_their_own_faults_all_at_once(tmp_path: Path) -> None:
     assert unknown.startswith(f"{tmp_path}/1.yml:3: scrape_configs[0].metric_path: no such key")
     assert doubled.startswith(f"{tmp_path}/2.yml:2: scrape_configs[0].job_name: the job_name 'x'")
     assert late.startswith(f"{tmp_path}/3.yml:3: scrape_configs[0].scrape_timeout: 1m outlasts")
+
+
+def test_faults_of_config_files_hide_no_others(tmp_path: Path) -> None:
+    (tmp_path / "a.yml").write_text("scrape_configs:\n  - job_nam: a\n")
+    file = tmp_path / "fleetpulse.yml"
+    file.write_text("scraper: {scrape_config_files: [a.yml]}\napi: {thread: 4}\n")
+    with pytest.raises(ConfigError) as caught:
+        read_root(file, ("scraper", "api"))
+    assert [fault.partition(": ")[0] for fault in caught.value.faults] == [
+        f"{tmp_path}/a.yml:2", f"{tmp_path}/a.yml:2", f"{file}:2",
+    ]  # fmt: skip
 
 
 def job_in(section: str, job: str) -> Job:

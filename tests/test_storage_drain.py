@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from fleetpulse.storage.drain import Drain, SendError
+from fleetpulse.errors import StorageError
+from fleetpulse.storage.drain import Drain, Fault, SendError
 from fleetpulse.storage.spool import Spool
 
 
@@ -22,8 +23,10 @@ class Store:
         self.when_asked()
         if self.failures:
             raise self.failures.pop(0)
-        if b"bad" in lines or self.batches[-1] > self.most:
-            raise SendError("HTTP 400", rejected=True)
+        if self.batches[-1] > self.most:
+            raise SendError("HTTP 413", "size")
+        if b"bad" in lines:
+            raise SendError("HTTP 400", "lines")
         self.taken += lines.splitlines()
 
 
@@ -31,15 +34,19 @@ class Tally:
     def __init__(self) -> None:
         self.count = self.failures = 0
         self.bad: list[bytes] = []
+        self.is_blocked = False
 
     def sent(self, lines: int) -> None:
         self.count += lines
 
-    def failed(self) -> None:
+    def failed(self, fault: Fault) -> None:
         self.failures += 1
 
+    def blocked(self, blocked: bool) -> None:
+        self.is_blocked = blocked
+
     def rejected(self, line: bytes, reason: str) -> None:
-        assert "400" in reason
+        assert reason.startswith("HTTP 4")
         self.bad.append(line.strip())
 
 
@@ -48,7 +55,7 @@ class Bench:
 
     def __init__(self, path: Path, batch_size: int = 10) -> None:
         self.spool, self.store, self.tally = Spool(path), Store(), Tally()
-        self.time = 1000.0
+        self.time, self.jitter = 1000.0, 0.0
         self.drain = Drain(
             self.spool,
             self.store,
@@ -56,6 +63,7 @@ class Bench:
             batch_size=batch_size,
             timeout=9.0,
             clock=lambda: self.time,
+            jitter=lambda: self.jitter,
         )
 
     def put(self, *names: str) -> None:
@@ -137,7 +145,7 @@ def test_a_batch_that_is_too_large_for_the_store_is_halved(bench: Bench) -> None
 
 def test_a_failure_amid_a_bisection_tells_no_bad_line_twice(bench: Bench) -> None:
     bench.put("bad", "a")
-    rejected = SendError("HTTP 400", rejected=True)
+    rejected = SendError("HTTP 400", "lines")
     bench.store.failures = [rejected, rejected, SendError("HTTP 500")]
     bench.drain.turn()
     assert (bench.tally.bad, len(bench.spool)) == ([], 1)
@@ -148,11 +156,89 @@ def test_a_failure_amid_a_bisection_tells_no_bad_line_twice(bench: Bench) -> Non
 
 def test_the_search_for_bad_lines_ends(tmp_path: Path) -> None:
     bench = Bench(tmp_path / "spool.db", batch_size=5000)
+    bench.put("good", *(f"bad{index}" for index in range(4999)))
+    bench.drain.turn()
+    assert len(bench.store.batches) < 2100
+    assert (len(bench.tally.bad), len(bench.spool)) == (4999, 0)
+    assert bench.store.taken == [b"good"]
+    bench.spool.close()
+
+
+def test_a_store_that_takes_no_line_at_all_keeps_the_queue_from_being_burnt(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench = Bench(tmp_path / "spool.db", batch_size=5000)
     bench.put(*(f"bad{index}" for index in range(5000)))
     bench.drain.turn()
-    assert len(bench.store.batches) < 600
-    assert (len(bench.tally.bad), len(bench.spool)) == (5000, 0)
+    assert len(bench.store.batches) < 120
+    assert (bench.tally.bad, len(bench.spool), bench.tally.is_blocked) == ([], 1, True)
+    assert "no line at all is taken" in caplog.text
     bench.spool.close()
+
+
+def test_bad_lines_alone_are_set_aside_once_good_ones_come_with_them(bench: Bench) -> None:
+    bench.put("bad1", "bad2")
+    bench.drain.turn()
+    assert (bench.tally.bad, len(bench.spool)) == ([], 1)
+    bench.put("good")
+    bench.time += 60
+    bench.drain.turn()
+    assert (bench.tally.bad, bench.store.taken) == ([b"bad1", b"bad2"], [b"good"])
+    assert (len(bench.spool), bench.tally.is_blocked) == (0, False)
+
+
+def test_lines_that_the_words_name_are_looked_at_first(tmp_path: Path) -> None:
+    bench = Bench(tmp_path / "spool.db", batch_size=1000)
+
+    class Naming(Store):
+        def __call__(self, lines: bytes, timeout: float) -> None:
+            self.batches.append(lines.count(b"\n"))
+            bad = lines.count(b"bad")
+            if bad:
+                raise SendError(
+                    "HTTP 400", "lines", dropped=bad, suspected=lambda line: b"bad" in line
+                )
+            self.taken += lines.splitlines()
+
+    store = Naming()
+    drain = Drain(bench.spool, store, bench.tally, batch_size=1000, timeout=9.0)
+    bench.put(*(f"bad{n}" if n % 10 == 0 else f"a{n}" for n in range(1000)))
+    drain.turn()
+    assert store.batches == [1000, 900, 100]
+    assert (len(bench.tally.bad), len(store.taken), len(bench.spool)) == (100, 900, 0)
+    bench.spool.close()
+
+
+def test_a_number_of_one_fault_hides_no_line_of_another(bench: Bench) -> None:
+    class Partial(Store):
+        """Takes the good lines; of two faults it tells the number of the first."""
+
+        def __call__(self, lines: bytes, timeout: float) -> None:
+            self.taken += [line for line in lines.splitlines() if b"bad" not in line]
+            for kind in (b"bad1", b"bad2"):
+                if number := lines.count(kind):
+                    raise SendError("HTTP 400", "lines", dropped=number)
+
+    store = Partial()
+    drain = Drain(bench.spool, store, bench.tally, batch_size=10, timeout=9.0)
+    bench.put("bad1", "a", "bad2", "b", "bad2", "c")
+    drain.turn()
+    assert sorted(bench.tally.bad) == [b"bad1", b"bad2", b"bad2"]
+    assert (set(store.taken), bench.tally.count) == ({b"a", b"b", b"c"}, 3)
+
+
+def test_a_damaged_payload_is_dropped_counted_and_holds_up_nobody(bench: Bench) -> None:
+    def split(payload: bytes) -> list[bytes]:
+        if payload == b"#":
+            raise StorageError("crc", retriable=False)
+        return payload.splitlines(keepends=True)
+
+    drain = Drain(bench.spool, bench.store, bench.tally, batch_size=2, timeout=9.0, split=split)
+    for payload in (b"#", b"#", b"a\n", b"#", b"b\n", b"c\n"):
+        bench.spool.put(payload)
+    drain.turn()
+    assert bench.store.taken == [b"a", b"b", b"c"]
+    assert (len(bench.spool), bench.spool.dropped["damaged"]) == (0, 3)
 
 
 def test_finish_does_not_wait_for_the_back_off_but_ends_in_time(bench: Bench) -> None:
@@ -184,3 +270,82 @@ def test_what_is_left_is_sent_after_a_restart(tmp_path: Path) -> None:
     second.drain.turn()
     assert second.store.taken == [b"a"]
     second.spool.close()
+
+
+def test_two_that_failed_together_do_not_come_back_together(bench: Bench) -> None:
+    bench.put("a")
+    bench.store.failures = [SendError("HTTP 503")] * 3
+    bench.jitter = 1.0
+    tried = []
+    for half in range(40):
+        bench.time = 1000.0 + half / 2
+        before = len(bench.store.batches)
+        bench.drain.turn()
+        tried += [half / 2] if len(bench.store.batches) > before else []
+    assert tried == [0, 0.5, 1.5, 3.5]
+
+
+def test_settings_that_are_refused_are_told_once_and_tried_slowly(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.put("a")
+    bench.store.failures = [SendError("HTTP 401: check storage.token", "settings")] * 11
+    while bench.store.failures:
+        bench.drain.turn()
+        bench.time += 1
+    assert bench.tally.is_blocked
+    told = [line for line in caplog.messages if "HTTP 401" in line]
+    assert len(told) == 2  # in ten minutes
+    assert "1 batches wait on disk, none is lost" in told[0]
+    assert len(bench.store.batches) == 11
+    assert bench.time - 1000 > 600
+    bench.time += 60
+    bench.drain.turn()
+    assert (bench.store.taken, bench.tally.is_blocked) == ([b"a"], False)
+
+
+def test_batches_stay_small_for_a_while_after_one_was_too_large(bench: Bench) -> None:
+    bench.store.most = 4
+    bench.put(*(f"a{index}" for index in range(10)))
+    bench.drain.turn()
+    assert bench.store.batches == [10, 5, 2, 2, 2, 2, 2]
+    bench.store.most, bench.store.batches = 100, []
+    bench.put(*(f"b{index}" for index in range(10)))
+    bench.drain.turn()
+    assert bench.store.batches == [2] * 5
+    for _ in range(3):
+        bench.time += 600
+        bench.put("c")
+        bench.drain.turn()
+    bench.store.batches = []
+    bench.put(*(f"d{index}" for index in range(10)))
+    bench.drain.turn()
+    assert bench.store.batches == [10]
+
+
+def test_a_line_that_is_too_large_by_itself_is_set_aside(bench: Bench) -> None:
+    bench.store.most = 0
+    bench.put("a400")
+    bench.drain.turn()
+    assert (bench.tally.bad, len(bench.spool)) == ([b"a400"], 0)
+
+
+def test_a_store_that_took_all_but_some_is_asked_no_more_than_needed(bench: Bench) -> None:
+    class Partial(Store):
+        """Takes the good lines of a batch that has bad ones, and tells how many it did not."""
+
+        def __call__(self, lines: bytes, timeout: float) -> None:
+            found = lines.splitlines()
+            self.batches.append(len(found))
+            self.taken += [line for line in found if b"bad" not in line]
+            bad = sum(b"bad" in line for line in found)
+            if bad:
+                raise SendError(f"HTTP 400: dropped={bad}", "lines", dropped=bad)
+
+    store = Partial()
+    drain = Drain(bench.spool, store, bench.tally, batch_size=10, timeout=9.0)
+    bench.put("bad1", "bad2", "a", "b", "c", "d", "e", "f")
+    drain.turn()
+    assert store.batches == [8, 4, 2, 2, 4]
+    assert set(store.taken) == {b"a", b"b", b"c", b"d", b"e", b"f"}
+    assert bench.tally.bad == [b"bad1", b"bad2"]

@@ -16,6 +16,7 @@ _ESCAPE = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _SIMPLE_ESCAPES = dict(zip("abfnrtv\\", "\a\b\f\n\r\t\v\\", strict=True))
+_QUOTED = {char: f"\\{letter}" for letter, char in _SIMPLE_ESCAPES.items()} | {'"': '\\"'}
 
 
 def number(text: str) -> float:
@@ -68,6 +69,11 @@ def unquote(literal: str) -> str:
     return b"".join(parts).decode(errors="surrogateescape")
 
 
+def quote(text: str) -> str:
+    """A literal that stands for the text, as Go's strconv.Quote writes it."""
+    return f'"{"".join(map(_quoted, text))}"'
+
+
 def is_utf8(text: str) -> bool:
     """Whether a string of a query is text, and no bytes that are not UTF-8."""
     try:
@@ -105,3 +111,17 @@ def _character(point: int) -> bytes:
     if point > 0x10FFFF or 0xD800 <= point < 0xE000:
         raise ValueError("escape sequence is an invalid Unicode code point")
     return chr(point).encode()
+
+
+def _quoted(char: str) -> str:
+    """A character as it stands in a literal; a lone surrogate is a byte that is not UTF-8."""
+    if char in _QUOTED:
+        return _QUOTED[char]
+    point = ord(char)
+    if char.isprintable():
+        return char
+    if 0xDC80 <= point <= 0xDCFF:
+        return f"\\x{point - 0xDC00:02x}"
+    if point < 0x20 or point == 0x7F:
+        return f"\\x{point:02x}"
+    return f"\\u{point:04x}" if point < 0x10000 else f"\\U{point:08x}"

@@ -13,7 +13,7 @@ from fleetpulse.matchers import Matcher, MatchOp
 from fleetpulse.model import METRIC_NAME
 from fleetpulse.promql import words
 from fleetpulse.promql.gofloat import format_g
-from fleetpulse.promql.literals import MAX_SECONDS, is_utf8, milliseconds
+from fleetpulse.promql.literals import MAX_SECONDS, is_utf8, milliseconds, plain_number
 from fleetpulse.promql.reader import SIGNS, Reader
 from fleetpulse.promql.signatures import AGGREGATIONS, SIGNATURES
 from fleetpulse.promql.tokens import Token
@@ -86,14 +86,16 @@ class Parser(Reader):
         # A sign binds as multiplication does: only a power goes first.
         inner = self._expression(_POWER)
         if isinstance(inner, Number):
-            return Number(-inner.value if sign == "-" else inner.value, pos=at)
+            value = -inner.value if sign == "-" else inner.value
+            return Number(value, duration=inner.duration, pos=at)
         return Unary(sign, inner, pos=at)
 
     def _primary(self) -> Expr:
         token = self.here
         match token.kind:
             case "number":
-                return Number(self.number(), pos=token.at)
+                duration = plain_number(token.text) is None
+                return Number(self.number(), duration=duration, pos=token.at)
             case "string":
                 return Text(self.string(), pos=token.at)
             case "name":

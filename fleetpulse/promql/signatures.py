@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from fleetpulse.promql.tree import ValueType
 
-_ANY = 1 << 30
+ENDLESS = 1 << 30  # arguments
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ def _table(*lines: str, experimental: bool = False) -> dict[str, Signature]:
         given, returns = kinds.split()
         letters = given.strip("-").replace("?", "").replace("*", "")
         least = len(letters) - given.count("?") - given.count("*")
-        most = _ANY if "*" in given else len(letters)
+        most = ENDLESS if "*" in given else len(letters)
         types = tuple(_TYPES[letter] for letter in letters)
         signature = Signature(types, least, most, _TYPES[returns], experimental)
         found |= dict.fromkeys(names.split(), signature)
@@ -74,7 +74,7 @@ SIGNATURES: Mapping[str, Signature] = {
         experimental=True,
     ),
     "histogram_quantiles": Signature(
-        ("vector", "string", "scalar"), 3, 12, "vector", experimental=True
+        ("vector", "string", "scalar", "scalar"), 3, 12, "vector", experimental=True
     ),
 }
 

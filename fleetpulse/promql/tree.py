@@ -20,7 +20,10 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Number(Node):
+    """duration: whether it was written as one, as in `1h`."""
+
     value: float
+    duration: bool = field(default=False, compare=False, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)

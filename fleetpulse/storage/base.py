@@ -1,8 +1,8 @@
 """What a store must do, and nothing about how."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from fleetpulse.matchers import Matcher
 from fleetpulse.model import Labels, Metadata, Page, Series
@@ -27,6 +27,7 @@ class Hints:
     tier: raw: samples only. auto: a store may answer from aggregates of windows where the answer
     comes out the same, or where no samples are left. 5m: wherever there are such aggregates.
     max_samples, max_series: raise QueryError("execution", …) rather than return more; 0: no limit.
+    check: to be called now and then in a long selection; what it raises ends that.
     """
 
     step_ms: int = 0
@@ -35,6 +36,7 @@ class Hints:
     max_samples: int = 0
     max_series: int = 0
     tier: Tier = "raw"
+    check: "Callable[[], None] | None" = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,3 +110,33 @@ class SeriesReader(Protocol):
 
     def metadata(self) -> Mapping[str, Metadata]:
         """Type, help and unit by metric name."""
+
+
+Counts = Sequence[tuple[str, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Cardinality:
+    """How many series a store has, and of what: each list the greatest first, bounded.
+
+    oldest_ms, newest_ms: bounds of the samples, None without any. recent: pages or chunks of the
+    part that is still being written to. bytes_by_label: of a label's values over all series.
+    """
+
+    series: int
+    label_pairs: int
+    recent: int
+    oldest_ms: int | None
+    newest_ms: int | None
+    series_by_name: Counts
+    values_by_label: Counts
+    bytes_by_label: Counts
+    series_by_pair: Counts
+
+
+@runtime_checkable
+class CountsSeries(Protocol):
+    """A store that can tell what it has. Safe from any thread. StorageError."""
+
+    def cardinality(self, limit: int) -> Cardinality:
+        """At most limit entries a list. May take a second with millions of series."""

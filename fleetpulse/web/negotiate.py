@@ -29,6 +29,18 @@ def wants_openmetrics(accept: str) -> bool:
     return best == "openmetrics"
 
 
+def name_escaping(accept: str) -> str:
+    """How Accept wants names that are no words: allow-utf-8, values, or underscores.
+
+    Empty where it says nothing of it, as older versions of Prometheus do; then underscores will do.
+    """
+    for name, parameters, weight in _offers(accept):
+        asked = parameters.get("escaping", "")
+        if asked and weight and name in ("text/plain", _OPENMETRICS):
+            return asked if asked in ("allow-utf-8", "values") else "underscores"
+    return ""
+
+
 def _kind(name: str, parameters: dict[str, str]) -> str:
     if name == _OPENMETRICS and parameters.get("version") in _OPENMETRICS_VERSIONS:
         return "openmetrics"

@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 from fleetpulse.errors import QueryError
 from fleetpulse.matchers import Matcher
 from fleetpulse.model import Labels
-from fleetpulse.storage.base import MatcherSets
+from fleetpulse.storage.base import Cardinality, MatcherSets
 from fleetpulse.storage.embedded.damage import DamageLog
 from fleetpulse.storage.embedded.horizon import Horizon, Passes, rule_of
 from fleetpulse.storage.embedded.indexstate import State
 from fleetpulse.storage.embedded.labeltable import FAIL, PASS, SILENT, Ids
+from fleetpulse.storage.embedded.seriescount import blocks, count_series
+from fleetpulse.storage.embedded.stats import Stats
 
 Mask = NDArray[np.bool_]
 
@@ -114,6 +116,14 @@ class Catalogue:
                 if labels is not None:
                     total[labels.name] += count
             return dict(total.most_common())
+
+    def count(self, limit: int, stats: Stats) -> Cardinality:
+        """What storage.base.CountsSeries tells."""
+        with self._lock:
+            state = self._state
+            held = state.held.between(-(1 << 62), 1 << 62)
+            found = blocks(state.targets, state.lines, state.layouts, held)
+            return count_series(state.targets, state.lines, found, limit, stats)
 
     def cardinality(self) -> dict[str, int]:
         """How many values each label has; the most first."""

@@ -141,6 +141,17 @@ class LabelTable:
         found = np.unique(self.codes(name)[entries])
         return {column.values[code] for code in found.tolist() if code >= 0} - {""}
 
+    def weighed(self, name: str, weights: NDArray[np.int64]) -> dict[str, int]:
+        """By non-empty value of label name, the sum of the weights of the ids that have it."""
+        column = self._columns.get(name)
+        if column is None:
+            return {}
+        codes = self.codes(name)
+        named = codes >= 0
+        sums = np.bincount(codes[named], weights[named], len(column.values)).astype(np.int64)
+        found = zip(column.values, sums.tolist(), strict=True)
+        return {value: total for value, total in found if value and total}
+
     def verdict(self, matcher: Matcher) -> NDArray[np.int8]:
         """By id: PASS, FAIL, or SILENT where the set does not name the matcher's label."""
         codes = self.codes(matcher.name)

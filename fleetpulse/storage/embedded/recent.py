@@ -195,10 +195,11 @@ class RecentPages:
         picked = _picked(rows, count, shape.targets, bounds)
         if not len(picked):
             return True
-        size = len(picked) * len(shape.columns)
-        budget.take_samples(size)
+        targets = len(np.unique(rows.targets.first(count)[picked]))
+        size = len(picked) * len(shape.columns), targets * len(shape.columns)
+        budget.take_samples(*size)
         if not self._fill(db, rows, shape, count):
-            budget.give_back(size)
+            budget.give_back(*size)
             self._odd.add(shape.layout)
             return False
         _add(rows, picked, shape, runs)

@@ -8,7 +8,7 @@ from pathlib import Path
 from fleetpulse.errors import StorageError
 from fleetpulse.matchers import Matcher
 from fleetpulse.model import Labels, Metadata, Page, Series
-from fleetpulse.storage.base import Hints, MatcherSets
+from fleetpulse.storage.base import Cardinality, Hints, MatcherSets
 from fleetpulse.storage.embedded.catalogue import Catalogue
 from fleetpulse.storage.embedded.census import Census
 from fleetpulse.storage.embedded.census import take as take_census
@@ -149,6 +149,10 @@ class EmbeddedStore:
         with self._database.reading() as db:
             self._catalogue.refresh(db)
             return read_stats(db, self.path, self._catalogue.counts())
+
+    def cardinality(self, limit: int) -> Cardinality:
+        stats = self.stats()
+        return self._catalogue.count(limit, stats)
 
     def close(self) -> None:
         """Closes the file. May be called again; every other call then is a StorageError."""

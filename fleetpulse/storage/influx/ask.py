@@ -1,0 +1,199 @@
+"""InfluxQL over HTTP: bounded in time and size, its failures put into words."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import requests
+import urllib3
+from pydantic_core import from_json, to_json
+from requests.adapters import HTTPAdapter
+from requests.auth import AuthBase, HTTPBasicAuth
+
+from fleetpulse.errors import QueryError, StorageError
+from fleetpulse.storage.influx.answers import said_in
+from fleetpulse.storage.influx.config import Influx1Config, Influx2Config
+from fleetpulse.storage.influx.http1 import reason_of
+from fleetpulse.storage.influx.jsonanswer import read_json
+from fleetpulse.storage.influx.msgpack import MsgpackError, Part, read_answer
+from fleetpulse.yamldoc import read_secret
+
+_AT_ONCE = 1 << 18  # bytes
+_MOST_OF_A_FAULT = 64 << 10
+_CONNECTIONS = 32
+_CHUNK = 100_000  # points that the server holds back before it sends them
+_MSGPACK = "application/x-msgpack"
+# What the server says of a query that is too much for its limits.
+_TOO_MUCH = ("max-select", "limit exceeded", "max-concurrent")
+_MISSING = ("database not found", "retention policy not found", "bucket", "dbrp")
+
+
+class InfluxAsker:
+    """Asks one InfluxDB. Safe from any thread.
+
+    Credentials are read from their files for each request, and follow no redirect. StorageError
+    says which store it is, what it said and what to mend; QueryError is about the query.
+    """
+
+    def __init__(
+        self,
+        config: Influx1Config | Influx2Config,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._config, self._clock = config, clock
+        self.name = f"{config.kind} at {config.url}"
+        self._session = requests.Session()
+        self._session.trust_env = False  # neither a proxy nor a .netrc of the environment
+        adapter = HTTPAdapter(pool_connections=1, pool_maxsize=_CONNECTIONS)
+        self._session.mount("http://", adapter)
+        self._session.mount("https://", adapter)
+        self._session.verify = not config.insecure_skip_verify and (
+            str(config.ca_file) if config.ca_file else True
+        )
+
+    def close(self) -> None:
+        self._session.close()
+
+    def parts(self, statement: str, database: str, texts: Callable[[str], float]) -> Iterator[Part]:
+        """The series of a SELECT, as they come: one may come in several parts."""
+        with self._opened(statement, database, _MSGPACK) as (kind, pieces):
+            read = read_answer if kind.startswith(_MSGPACK) else read_json
+            try:
+                for part in read(pieces, texts):
+                    if isinstance(part, str):
+                        raise self._refused(part)
+                    yield part
+            except MsgpackError as err:
+                raise self._misshapen(str(err)) from err
+
+    def rows(self, statement: str, database: str) -> Iterator[Mapping[str, Any]]:
+        """The series of any other statement: mappings with columns and values."""
+        with self._opened(statement, database, "application/json") as (_, pieces):
+            body = b"".join(pieces)
+        for line in body.splitlines():  # a document a chunk
+            try:
+                results = from_json(line)["results"]
+                told = [one for result in results for one in result.get("series", ())]
+                errors = [result["error"] for result in results if "error" in result]
+            except (ValueError, KeyError, TypeError, AttributeError):
+                raise self._misshapen(said_in(line)) from None
+            if errors:
+                raise self._refused(str(errors[0]))
+            yield from told
+
+    @contextmanager
+    def _opened(
+        self, statement: str, database: str, accept: str
+    ) -> Iterator[tuple[str, Iterable[bytes]]]:
+        """Content type and body in pieces, as they come."""
+        seconds = self._config.query_timeout
+        params = {"db": database, "epoch": "ms", "chunked": "true", "chunk_size": str(_CHUNK)}
+        with (
+            self._translated(seconds),
+            self._session.post(
+                f"{self._config.url}/query",
+                params=params,
+                data={"q": statement},
+                headers={"Accept": accept, "Accept-Encoding": "identity"},
+                auth=_auth_of(self._config),
+                timeout=seconds,
+                allow_redirects=False,
+                stream=True,
+            ) as answer,
+        ):
+            kind = answer.headers.get("Content-Type", "")
+            if answer.status_code != 200 or "html" in kind:
+                body = answer.raw.read(_MOST_OF_A_FAULT)
+                raise self._fault(answer.status_code, _as_json(kind, body))
+            yield kind, self._pieces(answer, self._clock() + seconds, seconds)
+
+    def _pieces(
+        self, answer: requests.Response, deadline: float, seconds: float
+    ) -> Iterator[bytes]:
+        """Each as it comes, until the limits: no server holds us by sending a byte a second."""
+        size = 0
+        with self._translated(seconds):
+            while piece := answer.raw.read1(_AT_ONCE):
+                size += len(piece)
+                if size > self._config.max_response:
+                    raise QueryError(
+                        "execution",
+                        f"{self.name}: the answer is larger than storage.max_response; "
+                        f"ask for less, or set that higher",
+                    )
+                yield piece
+                if self._clock() > deadline:
+                    raise QueryError("timeout", f"{self.name}: no whole answer in {seconds:g}s")
+
+    @contextmanager
+    def _translated(self, seconds: float) -> Iterator[None]:
+        try:
+            yield
+        except (requests.Timeout, urllib3.exceptions.TimeoutError) as err:
+            raise QueryError("timeout", f"{self.name}: no answer within {seconds:g}s") from err
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as err:
+            told = f"{self.name}: {reason_of(err)}; check storage.url and that the server runs"
+            raise StorageError(told, retriable=True) from err
+
+    def _fault(self, status: int, body: bytes) -> Exception:
+        """What an answer other than 200 means."""
+        if body.lstrip()[:1] == b"<" or 300 <= status < 400 or status == 200:
+            mend = "what answers is no InfluxDB, or something stands before it: check storage.url"
+            return StorageError(f"{self.name}: HTTP {status}; {mend}", retriable=status >= 500)
+        said = said_in(body)
+        if status in (401, 403):
+            keys = "token, org" if self._config.kind == "influxdb2" else "username and password"
+            mend = f"check storage.{keys}, and that reading is allowed"
+            return StorageError(f"{self.name}: HTTP {status}: {said}; {mend}", retriable=False)
+        if status in (400, 404):
+            return self._refused(said)
+        return StorageError(f"{self.name}: HTTP {status}: {said}", retriable=True)
+
+    def _refused(self, said: str) -> Exception:
+        """The server's word on a query."""
+        said = " ".join(said.split())[:500]
+        if any(words in said for words in _MISSING):
+            mend = "`fleetpulse influx setup` makes what is missing"
+            return StorageError(f"{self.name}: {said}; {mend}", retriable=False)
+        if any(words in said for words in _TOO_MUCH):
+            return QueryError("execution", f"{self.name}: {said}; ask for less")
+        if "timeout" in said:
+            return QueryError("timeout", f"{self.name}: {said}")
+        return StorageError(f"{self.name}: {said}", retriable=False)
+
+    def _misshapen(self, what: str) -> StorageError:
+        told = f"{self.name}: the answer cannot be read: {what}; check storage.url"
+        return StorageError(told, retriable=True)
+
+
+def _as_json(kind: str, body: bytes) -> bytes:
+    """An error in MessagePack as it would be in JSON."""
+    if not kind.startswith(_MSGPACK):
+        return body
+    try:
+        told = [part for part in read_answer([body], float) if isinstance(part, str)]
+    except MsgpackError:
+        return body
+    return to_json({"error": "; ".join(told)})
+
+
+def _auth_of(config: Influx1Config | Influx2Config) -> AuthBase | None:
+    """The credentials, read anew. As auth, not as headers: those a redirect might take along."""
+    if isinstance(config, Influx2Config):
+        return _Token(read_secret(config.token, config.token_file))
+    if not config.username:
+        return None
+    password = read_secret(config.password, config.password_file) or ""
+    return HTTPBasicAuth(config.username.encode(), password.encode())
+
+
+class _Token(AuthBase):
+    def __init__(self, token: str | None) -> None:
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if self._token:
+            request.headers["Authorization"] = f"Token {self._token}"
+        return request

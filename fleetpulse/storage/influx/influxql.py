@@ -1,0 +1,148 @@
+"""What is asked of InfluxDB, as InfluxQL. Pure.
+
+Label values, names and patterns are written so that no text ends the statement. What is asked may
+let more series through than the matchers do, and never fewer: whoever asks looks again.
+Source: https://docs.influxdata.com/influxdb/v1/query_language/spec/
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fleetpulse.lineprotocol import FIELDS, WINDOW_FIELDS, stored, stored_measurement, stored_tag
+from fleetpulse.matchers import Matcher
+from fleetpulse.model import METRIC_NAME
+
+# The times that InfluxDB has, in ms; those beyond are an overflow to it.
+EARLIEST_MS, LATEST_MS = -9_223_372_036_854, 9_223_372_036_853
+# Characters and escapes that mean the same for a text as it is stored, where a line break, a last
+# backslash and what stands for those are other characters. A pattern with any other one is not told
+# to the server.
+_SAME = re.compile(
+    r"[^\\\x00-\x1f\x7f\ue000-\ue0ff]|\\[.dDwWbB+*?(){}|^$\-\[\]/:,=_\"'# ]", re.DOTALL
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where series are: a database and a retention policy, "" for the database's own default."""
+
+    database: str
+    policy: str = ""
+
+
+def select(place: Place, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> str:
+    """All samples between two times, both inclusive, by series."""
+    return _select(FIELDS, place, matchers, start_ms, end_ms)
+
+
+def select_windows(place: Place, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> str:
+    return _select(WINDOW_FIELDS, place, matchers, start_ms, end_ms)
+
+
+def _select(
+    fields: Sequence[str], place: Place, matchers: Sequence[Matcher], start_ms: int, end_ms: int
+) -> str:
+    columns = ", ".join(f"{_name(field)}::field" for field in fields)
+    where = " AND ".join([*_times(start_ms, end_ms), *_tags(matchers)])
+    source = _measurements(matchers)
+    if place.policy:
+        source = f"{_name(place.policy)}.{source}"
+    return f"SELECT {columns} FROM {source} WHERE {where} GROUP BY *"  # noqa: S608 - see _name()
+
+
+def show_series(matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> str:
+    """Series with shards in the time."""
+    where = " AND ".join([*_times(start_ms, end_ms), *_tags(matchers)])
+    return f"SHOW SERIES FROM {_measurements(matchers)} WHERE {where}"
+
+
+def _times(start_ms: int, end_ms: int) -> list[str]:
+    start, end = max(start_ms, EARLIEST_MS), min(end_ms, LATEST_MS)
+    return [f"time >= {start}ms", f"time <= {end}ms"]
+
+
+def _measurements(matchers: Sequence[Matcher]) -> str:
+    """One name, or a pattern: the narrowest that the matchers of the name tell of."""
+    named = [one for one in matchers if one.name == METRIC_NAME]
+    for one in named:
+        if one.op == "=" and _can_be_told(one.value):
+            return _name(stored_measurement(one.value)) if one.value else "/^$/"
+    for one in named:
+        if one.op == "=~" and (pattern := _pattern(one.value)) is not None:
+            return pattern
+    return "/.*/"
+
+
+def _tags(matchers: Sequence[Matcher]) -> list[str]:
+    found = (_tag(one) for one in matchers if one.name != METRIC_NAME)
+    return [one for one in found if one is not None]
+
+
+def _tag(matcher: Matcher) -> str | None:
+    """::tag, for a field may have the same name; where no series has it, its text is empty."""
+    tag = f"{_name(stored_tag(matcher.name))}::tag"
+    if not _can_be_told(matcher.name):
+        return None
+    if matcher.op in ("=", "!="):
+        if not _can_be_told(matcher.value):
+            return None
+        return f"{tag} {matcher.op} {_text(stored(matcher.value))}"
+    pattern = _pattern(matcher.value)
+    return None if pattern is None else f"{tag} {matcher.op} {pattern}"
+
+
+def _can_be_told(text: str) -> bool:
+    """A carriage return in a statement is taken for a line break."""
+    return "\r" not in text
+
+
+def _pattern(pattern: str) -> str | None:
+    """Anchored, as Go has it; None where it might mean something else there."""
+    if "".join(_SAME.findall(pattern)) != pattern:
+        return None
+    # A slash ends the literal. What is escaped already stays so.
+    inner = re.sub(r"\\.|/", lambda found: found[0] if found[0] != "/" else r"\/", pattern)
+    return f"/^(?s:{inner})$/"
+
+
+def _name(name: str) -> str:
+    escaped = name.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'
+
+
+def _text(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n")
+    return f"'{escaped}'"
+
+
+def read_series_key(key: str) -> tuple[str, list[tuple[str, str]]]:
+    """Measurement and tags, as stored, of a line of SHOW SERIES. ValueError where it is none.
+
+    A backslash escapes a comma, a space and an equals sign, and is itself before all else.
+    """
+    name, *tags = _split(key, ",")
+    pairs = [_split(tag, "=") for tag in tags]
+    if any(len(pair) != 2 for pair in pairs):
+        raise ValueError(f"{key!r} is no series")
+    return _unescaped(name), [(_unescaped(tag), _unescaped(text)) for tag, text in pairs]
+
+
+_ESCAPED = re.compile(r"\\([,= ])")
+
+
+def _split(text: str, sign: str) -> list[str]:
+    parts, begin, at = [], 0, 0
+    while at < len(text):
+        if text[at] == "\\" and text[at + 1 : at + 2] in (",", "=", " "):
+            at += 2
+            continue
+        if text[at] == sign:
+            parts.append(text[begin:at])
+            begin = at + 1
+        at += 1
+    return [*parts, text[begin:]]
+
+
+def _unescaped(text: str) -> str:
+    return _ESCAPED.sub(r"\1", text)
