@@ -115,7 +115,7 @@ class InfluxAsker:
         """Each as it comes, until the limits: no server holds us by sending a byte a second."""
         size = 0
         with self._translated(seconds):
-            while piece := answer.raw.read1(_AT_ONCE):
+            while piece := answer.raw.read1(_AT_ONCE, decode_content=True):
                 size += len(piece)
                 if size > self._config.max_response:
                     raise QueryError(
@@ -139,7 +139,7 @@ class InfluxAsker:
 
     def _fault(self, status: int, body: bytes) -> Exception:
         """What an answer other than 200 means."""
-        if body.lstrip()[:1] == b"<" or 300 <= status < 400 or status == 200:
+        if body.lstrip()[:1] == b"<" or 200 <= status < 400:
             mend = "what answers is no InfluxDB, or something stands before it: check storage.url"
             return StorageError(f"{self.name}: HTTP {status}; {mend}", retriable=status >= 500)
         said = said_in(body)
@@ -147,14 +147,17 @@ class InfluxAsker:
             keys = "token, org" if self._config.kind == "influxdb2" else "username and password"
             mend = f"check storage.{keys}, and that reading is allowed"
             return StorageError(f"{self.name}: HTTP {status}: {said}; {mend}", retriable=False)
-        if status in (400, 404):
+        if status == 404 and not _tells_what_is_missing(said):
+            mend = "check storage.url, and that InfluxQL is asked there at /query"
+            return StorageError(f"{self.name}: HTTP 404: {said}; {mend}", retriable=False)
+        if status in (400, 404) or _tells_what_is_missing(said):
             return self._refused(said)
         return StorageError(f"{self.name}: HTTP {status}: {said}", retriable=True)
 
     def _refused(self, said: str) -> Exception:
         """The server's word on a query."""
         said = " ".join(said.split())[:500]
-        if any(words in said for words in _MISSING):
+        if _tells_what_is_missing(said):
             mend = "`fleetpulse influx setup` makes what is missing"
             return StorageError(f"{self.name}: {said}; {mend}", retriable=False)
         if any(words in said for words in _TOO_MUCH):
@@ -166,6 +169,10 @@ class InfluxAsker:
     def _misshapen(self, what: str) -> StorageError:
         told = f"{self.name}: the answer cannot be read: {what}; check storage.url"
         return StorageError(told, retriable=True)
+
+
+def _tells_what_is_missing(said: str) -> bool:
+    return any(words in said.lower() for words in _MISSING)
 
 
 def _as_json(kind: str, body: bytes) -> bytes:
