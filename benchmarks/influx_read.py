@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -77,10 +78,8 @@ def embedded(path: Path, made: history.History, end_ms: int) -> EmbeddedStore:
 
 
 def questions(begin_ms: int, end_ms: int) -> dict[str, Callable[[Engine], Answers]]:
-    rules = [
-        rule.expr for group in load_groups(sorted(SHIPPED.glob("*.yml")), 10.0)
-        for rule in (one.spec for one in group.rules)
-    ]  # fmt: skip
+    groups = load_groups(sorted(SHIPPED.glob("*.yml")), 10.0)
+    rules = [rule.expr for group in groups for rule in group.rules]
     return {
         "CPU by mode, 2 h": lambda engine: [engine.range(CPU, begin_ms, end_ms, EVERY * 1000)],
         f"{len(rules)} rules": lambda engine: [engine.instant(rule, end_ms) for rule in rules],
@@ -143,10 +142,9 @@ def compare(store: SeriesReader, config: Influx1Config, end_ms: int, repeat: int
         asker.statements.clear()
         most = max(most, apart(ask(ours), ask(theirs)))
         statements = list(asker.statements)
-        told = median_ms(lambda ask=ask: ask(theirs), repeat)
-        influx = median_ms(lambda ask=ask: ask(ours), repeat)
+        told, influx = (median_ms(partial(ask, engine), repeat) for engine in (theirs, ours))
         alone, json = (
-            median_ms(lambda accept=accept, s=statements: raw(config, s, accept), repeat)
+            median_ms(partial(raw, config, statements, accept), repeat)
             for accept in ("application/x-msgpack", "application/json")
         )
         print(

@@ -23,10 +23,10 @@ def read_json(pieces: Iterable[bytes], texts: Callable[[str], float]) -> Iterato
                 yield str(document["error"])
                 continue
             for result in document["results"]:
-                if "error" in result:
-                    yield str(result["error"])
                 for series in result.get("series", ()):
                     yield _part(series, texts)
+                if "error" in result:
+                    yield str(result["error"])
         except MsgpackError:
             raise
         except _MISSHAPEN as err:
@@ -49,6 +49,9 @@ def _part(series: dict[str, Any], texts: Callable[[str], float]) -> Part:
 
 def _floats(column: tuple[Any, ...], texts: Callable[[str], float]) -> Floats:
     """None is NaN. A text is never read as a number, not even `NaN`: that is what texts is for."""
-    if str in set(map(type, column)):
+    kinds = set(map(type, column))
+    if not kinds <= {int, float, bool, str, type(None)}:
+        raise MsgpackError("a row holds something that is no number, text or yes or no")
+    if str in kinds:
         column = tuple(texts(one) if isinstance(one, str) else one for one in column)
     return np.array(column, np.float64)

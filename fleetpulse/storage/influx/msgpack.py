@@ -19,7 +19,8 @@ Floats = NDArray[np.float64]
 
 _AT_ONCE = 1 << 20  # bytes of rows looked at together
 _ROW = 512  # bytes; few rows have more
-_FEWEST = 16  # rows looked at together where shapes change often
+# Where so few rows had the same shape, so many after them are read the slow way.
+_FEWEST, _SLOWLY = 16, 64
 _MOST_NESTED = 16
 _LONGEST_TEXT = 1 << 24
 # By first byte: how many bytes follow, and how they are read.
@@ -139,10 +140,12 @@ def _series(source: Source, texts: Callable[[str], float]) -> Part:
             columns = _columns(_value(source))
         else:
             _value(source)
-    if len(times) and cells.shape[1] != len(columns) - 1:
+    if not len(times):
+        return Part(name, tags, times, {})
+    if cells.shape[1] != len(columns) - 1:
         raise MsgpackError("a series' rows are not as long as its columns are many")
     found = {column: cells[:, place] for place, column in enumerate(columns[1:])}
-    return Part(name, tags, times, found if len(times) else {})
+    return Part(name, tags, times, found)
 
 
 def _tags(value: Any) -> dict[str, str]:
@@ -168,15 +171,18 @@ def read_rows(source: Source, count: int, texts: Callable[[str], float]) -> tupl
     """count rows: their first column, and (rows, columns - 1) of all others."""
     times: list[Times] = []
     cells: list[Floats] = []
-    together = count
+    together = _FEWEST
     while count:
-        shape = _Shape.of(source, texts)
-        together = min(together, count, max(1, _AT_ONCE // shape.size))
-        found = shape.rows(source.peek(together * shape.size))
-        source.skip(found.taken * shape.size)
+        if together < _FEWEST:
+            found = _one_by_one(source, min(count, _SLOWLY), texts)
+            together = _FEWEST
+        else:
+            shape = _Shape.of(source, texts)
+            together = min(count, max(1, _AT_ONCE // shape.size))
+            found = shape.rows(source.peek(together * shape.size))
+            source.skip(found.taken * shape.size)
+            together = _FEWEST if found.taken == together else found.taken
         count -= found.taken
-        # Where the shape changes often, looking far ahead each time would be for nothing.
-        together = together * 4 if found.taken == together else max(_FEWEST, 2 * found.taken)
         times.append(found.times)
         cells.append(found.cells)
     if not times:
@@ -184,6 +190,21 @@ def read_rows(source: Source, count: int, texts: Callable[[str], float]) -> tupl
     if any(part.shape[1] != cells[0].shape[1] for part in cells):
         raise MsgpackError("rows of a series differ in length")
     return np.concatenate(times), np.concatenate(cells)
+
+
+def _one_by_one(source: Source, count: int, texts: Callable[[str], float]) -> "_Rows":
+    """The same for rows that have little in common."""
+    times, rows = [], []
+    for _ in range(count):
+        at, *others = _value(source) or [None]
+        if type(at) is not int or not -(1 << 63) <= at < 1 << 63:
+            raise MsgpackError("a row without a time")
+        times.append(at)
+        rows.append([one if type(one) is float else _number(one, texts) for one in others])
+    if any(len(row) != len(rows[0]) for row in rows):
+        raise MsgpackError("rows of a series differ in length")
+    cells = np.array(rows, np.float64).reshape(count, len(rows[0]))
+    return _Rows(count, np.array(times, np.int64), cells)
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,6 +289,10 @@ class _Shape:
         at, kind = cell
         size = np.dtype(kind).itemsize
         return np.ascontiguousarray(rows[:, at : at + size]).view(kind)[:, 0]
+
+
+def _number(value: object, texts: Callable[[str], float]) -> float:
+    return float(value) if isinstance(value, int) else _constant(value, texts)
 
 
 def _constant(value: object, texts: Callable[[str], float]) -> float:

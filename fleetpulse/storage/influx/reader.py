@@ -1,8 +1,9 @@
 """SeriesReader over InfluxQL, which versions 1, 2 and 3 have."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from fleetpulse.errors import StorageError
 from fleetpulse.matchers import Matcher, all_match
 from fleetpulse.model import Labels, Metadata, Series
 from fleetpulse.storage.base import Folded, Hints, MatcherSets
@@ -103,14 +104,29 @@ class InfluxReader:
 
     def series(self, sets: MatcherSets, start_ms: int, end_ms: int) -> list[Labels]:
         found: set[Labels] = set()
-        for matchers in sets or [_ALL]:
-            statement = influxql.show_series(matchers, start_ms, end_ms)
-            for series in self._asker.rows(statement, self._raw.database):
-                for (key,) in series["values"]:
-                    labels = labels_of(*influxql.read_series_key(key))
+        for place in self._places(start_ms):
+            for matchers in sets or [_ALL]:
+                for labels in self._series(place, matchers, start_ms, end_ms):
                     if labels not in found and all_match(matchers, labels):
                         found.add(labels)
         return sorted(found)
+
+    def _series(
+        self, place: Place, matchers: Sequence[Matcher], start_ms: int, end_ms: int
+    ) -> Iterator[Labels]:
+        statement = influxql.show_series(place, matchers, start_ms, end_ms)
+        for series in self._asker.rows(statement, place.database):
+            for key, *_ in series["values"]:
+                try:
+                    yield labels_of(*influxql.read_series_key(key))
+                except (ValueError, TypeError) as err:
+                    told = f"{self._asker.name}: SHOW SERIES tells of {err}; check storage.url"
+                    raise StorageError(told, retriable=False) from None
+
+    def _places(self, start_ms: int) -> Sequence[Place]:
+        """Where series of the time may be: with the windows, where samples have expired."""
+        raw_ms = round((self._now() - self._retention.raw) * 1000)
+        return [self._raw, self._windows][: 1 + bool(self._retention.tiers and start_ms < raw_ms)]
 
     def metadata(self) -> Mapping[str, Metadata]:
         return self._metadata()
