@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import NamedTuple, Protocol, cast
 
-from fleetpulse.model import METRIC_NAME, Labels, Layout, Page, is_stale
+from fleetpulse.model import METRIC_NAME, Labels, Layout, Page, Part, is_stale
 
 FIELDS = ("value", "stale", "special")
 SPECIAL = {"NaN": math.nan, "+Inf": math.inf, "-Inf": -math.inf}
@@ -168,11 +168,18 @@ class LineEncoder:
         return self._encode_slowly(page, heads, tags)
 
     def _known_of(self, page: Page) -> _Known:
-        key = (page.layout.digest, tuple(name for name, _ in page.target))
+        layout = page.layout
+        if isinstance(layout, Part):  # no two are alike, but their whole is the same again
+            heads, ways = self._known_for(layout.whole, page.target)
+            return _Known([heads[column] for column in layout.columns], ways)
+        return self._known_for(layout, page.target)
+
+    def _known_for(self, layout: Layout, target: Labels) -> _Known:
+        key = (layout.digest, tuple(name for name, _ in target))
         with self._lock:
             known = self._known.get(key)
             if known is None:
-                known = self._known[key] = self._look_at(page.layout, key[1])
+                known = self._known[key] = self._look_at(layout, key[1])
                 if len(self._known) > self._most:
                     self._known.popitem(last=False)
             self._known.move_to_end(key)

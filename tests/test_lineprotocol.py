@@ -16,7 +16,7 @@ from fleetpulse.lineprotocol import (
     stored_tag,
     told,
 )
-from fleetpulse.model import METRIC_NAME, STALE_NAN, Labels, Layout, Page, lines_of
+from fleetpulse.model import METRIC_NAME, STALE_NAN, Labels, Layout, Page, Part, lines_of
 
 AT = 1_700_000_000_000
 
@@ -172,6 +172,17 @@ def test_targets_with_other_labels_share_an_encoder() -> None:
         "m,rack=1",
         "m,job=b,rack=1",
     ]
+
+
+def test_a_part_of_a_layout_has_its_own_lines() -> None:
+    whole = Layout((line("a"), line("b"), line("c")))
+    part = Part(whole, array("i", [2, 0]))
+    encoder = LineEncoder(Influx())
+    for page in (
+        Page(Labels(), part, AT, array("d", [1.0, 2.0])),
+        Page(Labels(), part, AT, array("d", [1.0, 2.0]), array("q", [AT, AT])),
+    ):
+        assert encoder.encode(page).lines == [f"c value=1.0 {AT}\n", f"a value=2.0 {AT}\n"]
 
 
 @given(
