@@ -62,9 +62,7 @@ def _setup1(config: Influx1Config, user: str | None, secret: Path | None) -> Any
     password = None
     if config.username and config.username != user:
         password = read_secret(config.password, config.password_file)
-    admin = config.model_copy(
-        update={"username": user, "password": None, "password_file": secret}
-    )
+    admin = config.model_copy(update={"username": user, "password": None, "password_file": secret})
     return Influx1Setup(config, Influx1Http(admin), user_password=password)
 
 
@@ -75,9 +73,7 @@ def _setup2(config: Influx2Config, user: str | None, secret: Path | None) -> Any
         raise StartError("--admin-user is for influxdb1; influxdb2 has tokens: --admin-secret-file")
     if secret is not None:
         token = Secret(read_secret(None, secret) or "")
-        return Influx2Setup(
-            config, config.model_copy(update={"token": token, "token_file": None})
-        )
+        return Influx2Setup(config, config.model_copy(update={"token": token, "token_file": None}))
     if config.token_file is not None and not config.token_file.exists():
         raise StartError(
             f"{config.token_file} is not there yet: setup makes it. Give a token that may manage "

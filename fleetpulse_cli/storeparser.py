@@ -129,7 +129,7 @@ def add_influx(commands: Any, command: Callable[..., Any]) -> None:
             "--admin-secret-file",
             type=Path,
             metavar="F",
-            help="file with that user's password, or (2.x) a token that may manage the organization",
+            help="file with that user's password; 2.x: with a token that may manage all",
         )
 
 

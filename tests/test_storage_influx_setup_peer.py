@@ -1,6 +1,5 @@
 """Setting up a real InfluxDB 1, and what is read of the windows that it makes."""
 
-import math
 import random
 import time
 from collections.abc import Iterator
@@ -11,24 +10,29 @@ import yaml
 from prometheus_client import CollectorRegistry
 
 from fleetpulse.backend import open_storage
-from fleetpulse.model import METRIC_NAME, STALE_NAN, Labels, Page
+from fleetpulse.model import METRIC_NAME, Labels, Page
 from fleetpulse.promql.engine import Engine
-from fleetpulse.storage.base import Hints, SeriesReader
-from fleetpulse.storage.embedded import CompactionLimits, EmbeddedStore
+from fleetpulse.promql.result import Matrix
+from fleetpulse.storage.base import SeriesReader
+from fleetpulse.storage.embedded import CompactionLimits
 from fleetpulse.storage.embedded.windows import WINDOW_MS
+from fleetpulse.storage.influx.ask import InfluxAsker
 from fleetpulse.storage.influx.config import Influx1Config, InfluxRetention
 from fleetpulse.storage.influx.http1 import Influx1Http
 from fleetpulse.storage.influx.influxql import Place
-from fleetpulse.storage.influx.ask import InfluxAsker
 from fleetpulse.storage.influx.manage1 import Influx1Setup
 from fleetpulse.storage.influx.reader import InfluxReader
 from fleetpulse_cli.main import main
 from tests.influx_server import InfluxServer, influxd
+from tests.store_fakes import opened
 from tests.support import needs, wait_for
 
 pytestmark = [pytest.mark.peer, pytest.mark.integration, needs("influxd")]
 
 DAY_MS = 86_400_000
+DAY0 = 19_676 * DAY_MS  # a midnight
+NOW = (DAY0 + 3 * DAY_MS) / 1000
+LONG = {"raw": "100y", "tiers": "100y"}
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +110,7 @@ def test_only_an_admin_may_and_the_user_gets_just_the_database(
         assert "oot'" not in out + err
         mine = InfluxServer(running.url, ("fp", "s'ecret"))
         mine.write("fl eet", f"m value=1 {round(time.time() * 1000)}")
-        assert mine.query('SELECT * FROM m', "fl eet")
+        assert mine.query("SELECT * FROM m", "fl eet")
         root = InfluxServer(running.url, ("root", "r'oot"))
         (grants,) = root.query('SHOW GRANTS FOR "fp"')
         assert grants["values"] == [["fl eet", "ALL PRIVILEGES"]]
@@ -129,3 +133,87 @@ def test_the_continuous_query_makes_windows_of_what_is_written(
     values = found["values"]
     assert isinstance(values, list)
     assert {row[0]: row[1] for row in values}[last - WINDOW_MS + 1] == 15
+
+
+def pages() -> Iterator[Page]:
+    """A day at 15 s with a gap of an hour: gauges, and counters that start anew now and then."""
+    chance = random.Random(1)
+    counts = [0.0, 1e6]
+    for turn in range(DAY_MS // 15_000 + 1):
+        if 2000 < turn <= 2240:
+            continue
+        counts = [n + chance.random() * 10 for n in counts]
+        if turn % 997 == 0:
+            counts[0] = chance.random()
+        lines = {line("m", n=str(n)): chance.gauss(n, 5) for n in range(3)}
+        lines |= {line("c_total", n=str(n)): value for n, value in enumerate(counts)}
+        yield Page.of(Labels.of(job="a", instance="x"), DAY0 + turn * 15_000, lines)
+
+
+def line(name: str, **labels: str) -> Labels:
+    return Labels.of({METRIC_NAME: name}, **labels)
+
+
+@pytest.fixture(scope="module")
+def both(
+    server: InfluxServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[SeriesReader, SeriesReader]]:
+    """The embedded store and InfluxDB with the same samples, and windows of them."""
+    folder = tmp_path_factory.mktemp("both")
+    given = {"kind": "influxdb1", "url": server.url, "database": "tiers", "retention": LONG}
+    config = Influx1Config.model_validate(given)
+    setup = Influx1Setup(config, Influx1Http(config), now=lambda: NOW)
+    for step in setup.plan():
+        setup.carry_out(step)
+    everything = list(pages())
+    with open_storage(config, folder, "test", CollectorRegistry()) as store:
+        store.writer.write(everything)
+    assert sum(written for *_, written in setup.backfill()) == 5 * (288 - 12 + 1)
+    setup.close()
+    retention = InfluxRetention.model_validate(LONG)
+    reader = InfluxReader(
+        InfluxAsker(config), Place("tiers", "never asked"), Place("tiers", "5m"), retention, dict,
+        now=lambda: NOW,
+    )  # fmt: skip
+    with opened(folder / "x.db", now_ms=round(NOW * 1000)) as embedded:
+        embedded.write(everything)
+        embedded.compact(CompactionLimits(min_age=0, gather=0))
+        yield embedded, reader
+    reader.close()
+
+
+def answers(reader: SeriesReader, expr: str) -> dict[Labels, dict[int, float]]:
+    times = (DAY0 + 2 * 3_600_000, DAY0 + DAY_MS, 900_000)
+    data = Engine(reader).range(expr, *times, tier="5m").data
+    assert isinstance(data, Matrix)
+    return {
+        one.labels: dict(zip(one.times_ms.tolist(), one.values.tolist(), strict=True))
+        for one in data.series
+    }
+
+
+@pytest.mark.parametrize(
+    "expr",
+    [
+        "m",
+        "min_over_time(m[15m])",
+        "max_over_time(m[1h])",
+        "sum_over_time(m[30m])",
+        "count_over_time(m[5m])",
+        "avg_over_time(m[2h])",
+        "last_over_time(m[10m])",
+        "sum(m)",
+        "max_over_time(m[10m] offset 1h)",
+        "rate(c_total[15m])",
+        "increase(c_total[2h])",
+        "sum by (job) (rate(c_total[30m]))",
+    ],
+)
+def test_windows_answer_as_those_of_the_embedded_store(
+    both: tuple[SeriesReader, SeriesReader], expr: str
+) -> None:
+    embedded, influx = (answers(reader, expr) for reader in both)
+    assert embedded
+    assert influx.keys() == embedded.keys()
+    for labels, values in embedded.items():
+        assert influx[labels] == pytest.approx(values, rel=1e-9)

@@ -114,7 +114,9 @@ class Influx1Setup:
         said = said_in(answer.body)
         if answer.status in (401, 403):
             mend = "this needs a user who may manage the server: --admin-user, --admin-secret-file"
-            raise StorageError(f"{self.name}: HTTP {answer.status}: {said}; {mend}", retriable=False)
+            raise StorageError(
+                f"{self.name}: HTTP {answer.status}: {said}; {mend}", retriable=False
+            )
         try:
             results = from_json(answer.body)["results"]
             errors = [result["error"] for result in results if "error" in result]

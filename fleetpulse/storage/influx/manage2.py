@@ -114,9 +114,7 @@ class Influx2Setup:
         tasks, buckets = self._client.tasks_api(), self._client.buckets_api()
         match action:
             case MakeBucket(name, seconds):
-                buckets.create_bucket(
-                    bucket_name=name, org=org, retention_rules=_rules(seconds)
-                )
+                buckets.create_bucket(bucket_name=name, org=org, retention_rules=_rules(seconds))
             case SetRetention(name, seconds):
                 bucket = self._known(org, name)
                 bucket.retention_rules = _rules(seconds)
@@ -136,10 +134,11 @@ class Influx2Setup:
     def _org(self) -> str:
         """Its id. By name: a token that may not list organizations sees its own."""
         wanted = self._config.org
-        for one in self._client.organizations_api().find_organizations(org=wanted):
+        for one in self._client.organizations_api().find_organizations(org=wanted) or ():
             if wanted in (one.name, one.id):
                 return str(one.id)
-        told = f"{self.name}: no organization {wanted!r} to see; check storage.org and the token"
+        mend = "check storage.url and org, and the token"
+        told = f"{self.name}: no organization {wanted!r} to see; {mend}"
         raise StorageError(told, retriable=False)
 
     def _bucket(self, org: str, name: str) -> Any:
@@ -221,8 +220,8 @@ class Influx2Setup:
         return StorageError(told, retriable=err.status >= 500)
 
 
-def _rules(seconds: int) -> Any:
-    return BucketRetentionRules(type="expire", every_seconds=seconds)
+def _rules(seconds: int) -> list[Any]:
+    return [BucketRetentionRules(type="expire", every_seconds=seconds)]
 
 
 def _bucket(one: Any) -> Bucket:

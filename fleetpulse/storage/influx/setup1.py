@@ -42,7 +42,9 @@ def raw_policy(config: Influx1Config, found: Found1) -> str:
     return config.retention_policy or found.default_policy or DEFAULT_POLICY
 
 
-def plan1(config: Influx1Config, found: Found1, user_password: str | None = None) -> list[Step[str]]:
+def plan1(
+    config: Influx1Config, found: Found1, user_password: str | None = None
+) -> list[Step[str]]:
     """user_password: of config.username, where it is to be made; None: users are left alone."""
     name, raw = config.database, raw_policy(config, found)
     steps = _database(config, found, raw)
