@@ -12,6 +12,7 @@ import argparse
 import resource
 import tempfile
 import time
+from array import array
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,7 +50,7 @@ def pages(samples: int) -> list[Page]:
             Labels.of(instance=f"web{turn % HOSTS}:9100", job="node"),
             LAYOUT,
             START_MS + turn // HOSTS * 10_000,
-            [turn * 1.25 + number for number in range(len(LINES))],
+            array("d", [turn * 1.25 + number for number in range(len(LINES))]),
         )
         for turn in range(samples // len(LINES))
     ]
