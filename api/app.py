@@ -20,6 +20,7 @@ from api import (
     servers,
     status,
     targets,
+    topqueries,
 )
 from api.about import About
 from api.auth import Gate
@@ -29,12 +30,17 @@ from api.inventory import Inventory
 from api.keys import KeyStore
 from api.limits import limit_rate
 from api.pushmemory import PushCounters, PushMemory
+from api.querylog import QueryLog
+from api.querymetrics import QueryMetrics
+from api.remotewrite import receiver as remotewrite
 from api.respond import map_errors
 from api.templates import Templates
+from api.watched import WatchedEngine, Witness
 from fleetpulse.promql.result import QueryEngine
 from fleetpulse.storage.base import SampleWriter, SeriesReader
 
 _API = "/api/v1"
+_REMOTE_WRITE = "remote_write.receive"
 _NOTHING = About()
 
 
@@ -56,7 +62,7 @@ def create_app(
     gate = Gate(
         config,
         keys,
-        scopes={"push.receive": "push"},
+        scopes={"push.receive": "push", _REMOTE_WRITE: "push"},
         open_endpoints=observe.OPEN_ENDPOINTS,
     )
     gate.check_start()
@@ -66,9 +72,11 @@ def create_app(
     compress(app)
     observe.guard_headers(app)
     gate.install(app)
-    limit_rate(app, config, observe.OPEN_ENDPOINTS)
+    limit_rate(app, config, observe.OPEN_ENDPOINTS, unmetered=(_REMOTE_WRITE,))
     app.before_request(gate.authorize)
 
+    top = topqueries.TopQueries(now)
+    engine = _watched(engine, config, registry, top, now)
     memory = PushMemory(config.push.remembered_batches)
     receiver = push.PushReceiver(config.push, writer, memory, PushCounters(registry), now)
     inventory = Inventory(
@@ -77,12 +85,15 @@ def create_app(
     app.register_blueprint(observe.blueprint(registry, lambda: _summary(config)))
     app.register_blueprint(graph.blueprint())
     app.register_blueprint(prometheus.blueprint(engine, config.query, now), url_prefix=_API)
+    app.register_blueprint(topqueries.blueprint(top), url_prefix=_API)
     app.register_blueprint(catalog.blueprint(reader, config.query), url_prefix=_API)
     templates = Templates.load()
     app.register_blueprint(
         metrics.blueprint(engine, reader, templates, config.query, now), url_prefix=_API
     )
     app.register_blueprint(push.blueprint(receiver), url_prefix=_API)
+    remote_writer = remotewrite.RemoteWriteReceiver(config.remote_write, writer, registry, now)
+    app.register_blueprint(remotewrite.blueprint(remote_writer), url_prefix=_API)
     app.register_blueprint(servers.blueprint(inventory, now), url_prefix=_API)
     app.register_blueprint(targets.blueprint(config.scrapers), url_prefix=_API)
     app.register_blueprint(rules.blueprint(config.rules), url_prefix=_API)
@@ -94,6 +105,22 @@ def create_app(
     app.register_blueprint(server.blueprint(about.promql), url_prefix=_API)
     app.register_blueprint(server.lifecycle_blueprint())
     return app
+
+
+def _watched(
+    engine: QueryEngine,
+    config: ApiConfig,
+    registry: CollectorRegistry,
+    top: topqueries.TopQueries,
+    now: Callable[[], float],
+) -> WatchedEngine:
+    """The engine for all endpoints: whatever a client asks of it ends with that client."""
+    witnesses: list[Witness] = [top.note]
+    if config.query.log is not None:
+        log = QueryLog(config.query.log, config.query.log_slower_than, registry)
+        witnesses.append(log.note)
+    query_metrics = QueryMetrics(registry, config.query.max_concurrency)
+    return WatchedEngine(engine, query_metrics, witnesses, now=now)
 
 
 def _bare_app(config: ApiConfig) -> Flask:

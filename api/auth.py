@@ -4,6 +4,7 @@ import logging
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from flask import Flask, Request, Response, g, request
@@ -143,6 +144,7 @@ class Gate:
         return response
 
 
+@lru_cache(256)  # a client names the same one at every request
 def _host_name(host: str) -> str:
     """`NAME:PORT` without the port, in small letters; empty if it is nothing of that form."""
     try:

@@ -17,10 +17,15 @@ def read_body(req: Request, max_body: int, max_decompressed: int) -> bytes:
     coding = req.headers.get("Content-Encoding", "identity").strip().lower()
     if coding not in ("", "identity", "gzip", "x-gzip"):
         raise Refusal(415, f"Content-Encoding {coding!r} is not known; send gzip or none")
+    raw = read_raw(req, max_body)
+    return gunzip(raw, max_decompressed) if coding.endswith("gzip") else raw
+
+
+def read_raw(req: Request, max_body: int) -> bytes:
+    """The body as it comes. Refusal (413) over the limit."""
     if (req.content_length or 0) > max_body:
         raise _too_large("the body", max_body)
-    raw = _read(req.stream, max_body)
-    return gunzip(raw, max_decompressed) if coding.endswith("gzip") else raw
+    return _read(req.stream, max_body)
 
 
 def _read(stream: IO[bytes], limit: int) -> bytes:

@@ -1,11 +1,12 @@
 """The API's own section of the configuration file."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, field_validator
 
+from api.remotewrite.config import RemoteWriteConfig
 from fleetpulse.values import ListenAddress, is_label_name
-from fleetpulse.yamlconf import Duration, Listen, Section, Size
+from fleetpulse.yamlconf import Duration, FilePath, Listen, Section, Size
 
 _UNLIMITED = "unlimited"
 
@@ -76,14 +77,20 @@ class PushConfig(Section):
 class QueryConfig(Section):
     """Bounds of a query. The engine gets them from whoever opens it."""
 
-    # Longest time for a query; a request may ask for less.
-    timeout: Duration = Field(default=60.0, gt=0)
-    # Most samples a query may hold in memory.
+    # Longest time for a query, in the queue too; a request may ask for less.
+    timeout: Duration = Field(default=120.0, gt=0)
+    # Most samples a query may hold in memory at a time; a series counts as 16 more.
     max_samples: int = Field(default=50_000_000, ge=1)
+    # Most series that one selector may match; 0: no limit but that of samples.
+    max_series: int = Field(default=0, ge=0)
     # Queries evaluated at the same time; the others wait within their timeout.
     max_concurrency: int = Field(default=20, ge=1)
     # Most label sets, names or values that series, labels and label values answer with.
     max_items: int = Field(default=100_000, ge=1)
+    # A line of JSON for each query goes to this file, or to standard output for "-".
+    log: Annotated[Literal["-"] | FilePath | None, Field(union_mode="left_to_right")] = None
+    # But only for queries that took as long, and for those that failed for what they cost.
+    log_slower_than: Duration = Field(default=0.0, ge=0)
 
 
 class ServersConfig(Section):
@@ -124,6 +131,7 @@ class ApiConfig(Section):
     external_labels: dict[str, str] | None = None
     query: QueryConfig = QueryConfig()
     push: PushConfig = PushConfig()
+    remote_write: RemoteWriteConfig = RemoteWriteConfig()
     servers: ServersConfig = ServersConfig()
 
     @field_validator("cors_origins")

@@ -9,9 +9,16 @@ from api.auth import caller
 from api.config import ApiConfig
 
 
-def limit_rate(app: Flask, config: ApiConfig, open_endpoints: Collection[str]) -> None:
+def limit_rate(
+    app: Flask,
+    config: ApiConfig,
+    open_endpoints: Collection[str],
+    unmetered: Collection[str] = (),
+) -> None:
     """Counts every request but those for the open endpoints, unknown paths among them.
 
+    unmetered: endpoints that whoever has a good key may ask as often as they like. They bound
+    their work by themselves; a sender of samples takes 429 for a reason to drop them.
     A moving window in this process's memory: a restart forgets it. Refusals (429) tell in
     Retry-After when to come back.
     """
@@ -37,4 +44,8 @@ def limit_rate(app: Flask, config: ApiConfig, open_endpoints: Collection[str]) -
         headers_enabled=True,
         request_identifier=lambda: request.endpoint or "unknown",
     )
-    limiter.request_filter(lambda: (request.endpoint or "") in open_endpoints)
+
+    @limiter.request_filter
+    def is_free() -> bool:
+        endpoint = request.endpoint or ""
+        return endpoint in open_endpoints or (endpoint in unmetered and caller().key is not None)

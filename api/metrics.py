@@ -3,7 +3,7 @@
 import difflib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ _AGGREGATES = ("last", "avg", "min", "max", "sum", "count")
 _HOUR_MS = 3_600_000
 _POINTS = 250  # about as many as a chart has room for
 _MIN_STEP = 10.0
+_MAX_POINTS = 1_000_000  # of one answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,7 @@ def blueprint(
             expr, asked.start_ms, asked.end_ms, round(asked.step * 1000), timeout=config.timeout
         )
         series = result.data.series if isinstance(result.data, Matrix) else ()
+        _check_size(series)
         data = {
             **_about(asked.metric, templates),
             "query": expr,
@@ -126,6 +128,16 @@ def _check_known(asked: _Asked, templates: Templates, reader: SeriesReader) -> N
         f"named queries: {', '.join(templates.by_name)}; "
         f"names of stored metrics: /api/v1/label/__name__/values",
     )
+
+
+def _check_size(found: Sequence[Series]) -> None:
+    """Refusal where the answer, which is made as a whole, would not be for people or scripts."""
+    points = sum(len(one.times_ms) for one in found)
+    if points > _MAX_POINTS:
+        raise bad_data(
+            f"the answer has {points:,} points, at most {_MAX_POINTS:,} are given at a time: name "
+            "a server, or ask with a longer step or for a shorter time"
+        )
 
 
 def _points(series: Series) -> dict[str, Any]:

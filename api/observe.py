@@ -16,6 +16,13 @@ log = logging.getLogger("api.requests")
 
 OPEN_ENDPOINTS = ("health.healthy", "health.ready")
 _METHODS = ("GET", "HEAD", "POST", "OPTIONS")
+_GUARDS = (
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-Frame-Options", "DENY"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
+    ("Cache-Control", "no-store"),
+)
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 
@@ -66,12 +73,10 @@ def guard_headers(app: Flask) -> None:
 
     @app.after_request
     def add(response: Response) -> Response:
-        headers = response.headers
-        headers.setdefault("X-Content-Type-Options", "nosniff")
-        headers.setdefault("X-Frame-Options", "DENY")
-        headers.setdefault("Referrer-Policy", "no-referrer")
-        headers.setdefault("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
-        headers.setdefault("Cache-Control", "no-store")
+        told = {name.lower() for name, _ in response.headers}
+        for name, value in _GUARDS:
+            if name.lower() not in told:
+                response.headers.add(name, value)
         return response
 
 

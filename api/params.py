@@ -24,7 +24,12 @@ _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 
 def value(request: Request, name: str) -> str:
     """A parameter, the form body's before the query string's; empty where there is none."""
-    return request.form.get(name) or request.args.get(name, "")
+    for given in (request.args,) if request.method == "GET" else (request.form, request.args):
+        # get() would make an exception of each that is not there; a query leaves out several.
+        found = given.getlist(name)
+        if found and found[0]:
+            return found[0]
+    return ""
 
 
 def values(request: Request, name: str) -> list[str]:

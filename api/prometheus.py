@@ -1,15 +1,20 @@
 """/api/v1/query and query_range, in the shapes of Prometheus' HTTP API."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from typing import TypedDict
 
 from flask import Blueprint, Request, Response, request
 
 from api import params
+from api.answers import answer
 from api.config import QueryConfig
-from api.jsonvalues import data_json
-from api.respond import bad_data, success_text
+from api.queryrecord import stats_document
+from api.respond import bad_data
+from fleetpulse.errors import QueryError
+from fleetpulse.promql.asker import Asker, asked_by
 from fleetpulse.promql.result import Matrix, QueryEngine, Result, Vector
 from fleetpulse.storage.base import TIERS, Tier
 
@@ -26,17 +31,19 @@ def blueprint(
     def instant() -> Response:
         limit = params.limit(request)
         at_ms = params.time_ms(request, "time", default=round(now() * 1000))
-        timeout, tier = _timeout(request, config), _tier(request)
-        result = engine.instant(_expr(request), at_ms, timeout=timeout, tier=tier)
-        return _answer(result, limit)
+        options, expr = _options(request, config), _expr(request)
+        with _asking(request):
+            result = engine.instant(expr, at_ms, **options)
+        return _answer(result, limit, request)
 
     @bp.route("/query_range", methods=["GET", "POST"])
     def over_time() -> Response:
         limit = params.limit(request)
         start_ms, end_ms, step_ms = _range(request)
-        timeout, tier = _timeout(request, config), _tier(request)
-        result = engine.range(_expr(request), start_ms, end_ms, step_ms, timeout=timeout, tier=tier)
-        return _answer(result, limit)
+        options, expr = _options(request, config), _expr(request)
+        with _asking(request):
+            result = engine.range(expr, start_ms, end_ms, step_ms, **options)
+        return _answer(result, limit, request)
 
     return bp
 
@@ -45,9 +52,21 @@ def _expr(req: Request) -> str:
     expr = params.value(req, "query")
     if not expr.strip():
         raise params.invalid("query", "missing; write a PromQL expression")
-    if params.value(req, "lookback_delta"):
-        raise params.invalid("lookback_delta", "not supported; set promql.lookback for all queries")
     return expr
+
+
+class _Options(TypedDict):
+    timeout: float
+    tier: Tier | None
+    lookback_ms: int | None
+
+
+def _options(req: Request, config: QueryConfig) -> _Options:
+    return {
+        "timeout": _timeout(req, config),
+        "tier": _tier(req),
+        "lookback_ms": _lookback_ms(req),
+    }
 
 
 def _timeout(req: Request, config: QueryConfig) -> float:
@@ -55,6 +74,33 @@ def _timeout(req: Request, config: QueryConfig) -> float:
     if timeout <= 0:
         raise params.invalid("timeout", "write a time above zero")
     return min(timeout, config.timeout)
+
+
+def _lookback_ms(req: Request) -> int | None:
+    """How old a sample may be for this query; as in Prometheus, 0 and less is as configured."""
+    text = params.value(req, "lookback_delta")
+    if not text:
+        return None
+    try:
+        seconds = params.parse_seconds(text)
+    except ValueError as err:
+        raise bad_data(f"error parsing lookback delta duration: {err}") from None
+    return max(1, round(seconds * 1000)) if seconds > 0 else None
+
+
+@contextmanager
+def _asking(req: Request) -> Iterator[None]:
+    """Samples are counted at each step where the answer is to tell them.
+
+    What is wrong with an expression is refused under the parameter's name, as in Prometheus.
+    """
+    try:
+        with asked_by(Asker(per_step=params.value(req, "stats") == "all")):
+            yield
+    except QueryError as err:
+        if err.error_type == "bad_data":
+            raise params.invalid("query", str(err)) from err
+        raise
 
 
 def _tier(req: Request) -> Tier | None:
@@ -91,9 +137,12 @@ def check_step(start_ms: int, end_ms: int, step_ms: int) -> None:
         )
 
 
-def _answer(result: Result, limit: int) -> Response:
-    result = _limited(result, limit)
-    return success_text(data_json(result.data), result.warnings, result.infos)
+def _answer(result: Result, limit: int, req: Request) -> Response:
+    """With the query's stats where they are asked for, by any word, and the engine knows them."""
+    stats = None
+    if result.stats is not None and params.value(req, "stats"):
+        stats = stats_document(result.stats)
+    return answer(_limited(result, limit), stats)
 
 
 def _limited(result: Result, limit: int) -> Result:

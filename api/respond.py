@@ -2,7 +2,9 @@
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from io import BytesIO
+from itertools import chain
 from typing import Any
 
 from flask import Flask, Response
@@ -16,7 +18,7 @@ _QUERY_CODES = {
     "bad_data": 400,
     "execution": 422,
     "timeout": 503,
-    "canceled": 503,
+    "canceled": 499,  # nginx' code for a client that has gone, and Prometheus'
     "unavailable": 503,
 }
 _KINDS = {
@@ -69,12 +71,22 @@ def success_text(
     data: str, warnings: Sequence[str] = (), infos: Sequence[str] = (), code: int = 200
 ) -> Response:
     """The same for data that is JSON text already."""
+    return success_parts((data,), warnings, infos, code)
+
+
+def success_parts(
+    data: Iterable[str], warnings: Sequence[str] = (), infos: Sequence[str] = (), code: int = 200
+) -> Response:
+    """The same for text in pieces: many megabytes are put together once, and not copied."""
     notes = "".join(
         f',"{name}":{dumps(list(texts))}'
         for name, texts in (("warnings", warnings), ("infos", infos))
         if texts
     )
-    return _json(f'{{"status":"success","data":{data}{notes}}}', code)
+    body = BytesIO()
+    for part in chain(('{"status":"success","data":',), data, (f"{notes}}}",)):
+        body.write(_encoded(part))
+    return Response(body.getvalue(), code, mimetype="application/json")
 
 
 def failure(code: int, kind: str, message: str) -> Response:
@@ -91,8 +103,12 @@ def dumps(document: Any) -> str:
 
 
 def _json(text: str, code: int) -> Response:
+    return Response(_encoded(text), code, mimetype="application/json")
+
+
+def _encoded(text: str) -> bytes:
     # Label values may hold lone surrogates where a page was no UTF-8: they must not end in a 500.
-    return Response(text.encode("utf-8", "replace"), code, mimetype="application/json")
+    return text.encode("utf-8", "replace")
 
 
 def map_errors(app: Flask) -> None:

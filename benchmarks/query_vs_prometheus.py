@@ -137,9 +137,19 @@ def fleetpulse(folder: Path, samples: Path, stack: ExitStack) -> Api:
 
 
 def prometheus(folder: Path, samples: Path, stack: ExitStack) -> Api:
-    blocks, config = folder / "tsdb", folder / "prometheus.yml"
+    create_blocks(samples, folder / "tsdb")
+    return prometheus_on(folder / "tsdb", stack)
+
+
+def create_blocks(samples: Path, blocks: Path) -> None:
+    """Prometheus' store of what is in a file of OpenMetrics text."""
     promtool = ["promtool", "tsdb", "create-blocks-from", "openmetrics", str(samples), str(blocks)]
     subprocess.run(promtool, check=True, capture_output=True)
+
+
+def prometheus_on(blocks: Path, stack: ExitStack) -> Api:
+    """A Prometheus that scrapes nothing and serves this store."""
+    config = blocks.with_name("prometheus.yml")
     config.write_text("")
     port = free_port()
     stack.enter_context(
@@ -147,6 +157,7 @@ def prometheus(folder: Path, samples: Path, stack: ExitStack) -> Api:
             "prometheus",
             f"--config.file={config}",
             f"--storage.tsdb.path={blocks}",
+            "--storage.tsdb.retention.time=10y",
             f"--web.listen-address=127.0.0.1:{port}",
             "--log.level=error",
         )

@@ -186,6 +186,29 @@ class Layout:
         return len(self.lines)
 
 
+class Part(Layout):
+    """Some lines of a layout, in any order and as often as there are values of them.
+
+    For pages that hold now these and now those lines of a target: a store may keep the whole
+    layout, once, and the columns. To whoever does not it is a layout like any other.
+    """
+
+    whole: Layout
+    columns: "array[int]"  # 'i'; places in whole.lines
+
+    def __init__(self, whole: Layout, columns: "array[int]") -> None:
+        # Not through the base: the lines are made only for a store that asks for them.
+        object.__setattr__(self, "whole", whole)
+        object.__setattr__(self, "columns", columns)
+
+    @cached_property
+    def lines(self) -> tuple[Labels, ...]:
+        return tuple(map(self.whole.lines.__getitem__, self.columns))
+
+    def __len__(self) -> int:
+        return len(self.columns)
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
     """One scrape of one target, or a push, a rule's result or a piece of an import.

@@ -17,28 +17,54 @@ _PROMETHEUS = {
 }  # fmt: skip
 
 
-def check_files(paths: Sequence[Path]) -> tuple[list[str], list[str]]:
-    """(faults, a line for each file without one). What a file is, is told by its content."""
+def check_files(paths: Sequence[Path], config: Path | None = None) -> tuple[list[str], list[str]]:
+    """(faults, a line for each file without one). What a file is, is told by its content.
+
+    config: the configuration whose promql.experimental holds for rule files, where none of paths
+    is one.
+    """
     faults: list[str] = []
     fine: list[str] = []
+    experimental = _experimental(paths, config)
     for path in paths:
-        found, what = check_file(path)
+        found, what = check_file(path, experimental=experimental)
         faults.extend(found)
         if not found:
             fine.append(f"{path}: {what}, no fault found")
     return faults, fine
 
 
-def check_file(path: Path) -> tuple[Sequence[str], str]:
+def check_file(path: Path, *, experimental: bool = False) -> tuple[Sequence[str], str]:
     try:
         data = Document.parse(read_text(path), str(path)).data
     except ConfigError as err:
         return err.faults, "file"
     what, check = _kind(data)
+    if check is _check_rules:
+        check = partial(_check_rules, experimental=experimental)
     try:
         return check(path), what
     except ConfigError as err:
         return err.faults, what
+
+
+def _experimental(paths: Sequence[Path], config: Path | None) -> bool:
+    """promql.experimental of the first configuration among paths, or else of config.
+
+    Of one with faults, which are told anyway, it is taken to be set: so that no more are made up.
+    """
+    chosen = next((path for path in paths if _is_configuration(path)), config)
+    try:
+        return bool(read_root(chosen, ["promql"]).promql.experimental)
+    except ConfigError:
+        return True
+
+
+def _is_configuration(path: Path) -> bool:
+    try:
+        return _kind(Document.parse(read_text(path), str(path)).data)[1] is _check_config
+    except ConfigError:
+        return False
 
 
 def _kind(data: Any) -> tuple[str, Check]:
@@ -54,10 +80,10 @@ def _kind(data: Any) -> tuple[str, Check]:
     return "configuration", _check_config
 
 
-def _check_rules(path: Path) -> Sequence[str]:
+def _check_rules(path: Path, *, experimental: bool = False) -> Sequence[str]:
     from rules.files import check_rule_file
 
-    return check_rule_file(path)
+    return check_rule_file(path, experimental=experimental)
 
 
 def _check_targets(path: Path) -> Sequence[str]:
@@ -119,7 +145,9 @@ def _rule_checks(root: Any, base: Path) -> Iterator[Callable[[], Sequence[str]]]
 
     def check(pattern: str) -> Sequence[str]:
         files = find_files([pattern], base, shipped=False)
-        return [fault for file in files for fault in _check_rules(file)]
+        experimental = root.promql.experimental
+        found = (_check_rules(file, experimental=experimental) for file in files)
+        return [fault for faults in found for fault in faults]
 
     # One by one: a file that is missing hides no other's faults.
     return (partial(check, pattern) for pattern in root.rules.rule_files)

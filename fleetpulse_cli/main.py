@@ -7,10 +7,10 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from fleetpulse.errors import ConfigError, FleetPulseError
+from fleetpulse.errors import ConfigError, FleetPulseError, StartError
 from fleetpulse.logs import setup_logging
 from fleetpulse.values import parse_duration
-from fleetpulse_cli.parser import parse
+from fleetpulse_cli.parser import columns, parse
 
 FINE, FINDINGS, CANNOT_START = 0, 1, 2
 
@@ -83,7 +83,7 @@ def _run_check(options: argparse.Namespace) -> int:
     if not paths:
         print("no file named and no fleetpulse.yml here: the defaults are fine", file=sys.stderr)
         return FINE
-    faults, fine = check_files(paths)
+    faults, fine = check_files(paths, default)
     for line in [*fine, *faults]:
         print(line)
     return FINDINGS if faults else FINE
@@ -91,25 +91,39 @@ def _run_check(options: argparse.Namespace) -> int:
 
 def _run_query(options: argparse.Namespace) -> int:
     from fleetpulse.yamldoc import read_secret
-    from fleetpulse_cli.query import QueryRefusedError, Question, ask, show
+    from fleetpulse_cli.apiget import QueryRefusedError
+    from fleetpulse_cli.pointing import pointed
+    from fleetpulse_cli.query import Question, ask, show
     from fleetpulse_cli.sections import read_root
     from fleetpulse_cli.settings import find_file
 
     url = options.url or read_root(find_file(options.config), ["api"]).api.listen.url
     question = Question(
-        options.expr, options.time, _ago(options.start), options.end, options.step
+        options.expr,
+        _ago(options.time),
+        _ago(options.start),
+        _ago(options.end),
+        options.step,
+        timeout=options.timeout,
+        tier=options.tier,
+        lookback=options.lookback,
+        stats=options.stats,
     ).completed(time.time())
     try:
-        show(ask(url.rstrip("/"), question, read_secret(None, options.key_file)), options.style)
+        body = ask(url.rstrip("/"), question, read_secret(None, options.key_file))
     except QueryRefusedError as err:
         print(f"fleetpulse query: {err}", file=sys.stderr)
+        place = pointed(err.error, question.expr, columns())
+        if place is not None:
+            print(place, file=sys.stderr)
         return FINDINGS
+    show(body, options.style, sys.stdout, options.height)
     return FINE
 
 
 def _run_targets(options: argparse.Namespace) -> int:
     from fleetpulse.yamldoc import read_secret
-    from fleetpulse_cli.query import QueryRefusedError
+    from fleetpulse_cli.apiget import QueryRefusedError
     from fleetpulse_cli.sections import read_root
     from fleetpulse_cli.settings import find_file
     from fleetpulse_cli.targets import ask_targets, show
@@ -125,7 +139,9 @@ def _run_targets(options: argparse.Namespace) -> int:
 
 
 def _ago(text: str | None) -> str | None:
-    """`2h` → the Unix time two hours ago; anything else is left to the API."""
+    """`2h` → the Unix time two hours ago, `now`; anything else is left to the API."""
+    if text == "now":
+        return f"{time.time():.3f}"
     if text is None or text.replace(".", "", 1).isdigit():
         return text
     try:
@@ -134,18 +150,15 @@ def _ago(text: str | None) -> str | None:
         return text
 
 
-def _run_import(options: argparse.Namespace) -> int:
-    from fleetpulse_cli.importer import import_file
-    from fleetpulse_cli.roles import open_storage
+def _run_moving(options: argparse.Namespace) -> int:
+    from fleetpulse_cli import moving
     from fleetpulse_cli.sections import read_root
-    from fleetpulse_cli.settings import find_file, prepare_data_dir
+    from fleetpulse_cli.settings import find_file
 
     logging.basicConfig(level=logging.WARNING)
     storage = read_root(find_file(options.config), ["storage"]).storage
-    with open_storage(storage, prepare_data_dir(options.data_dir)) as opened:
-        count, names = import_file(options.file, opened.writer, quiet=options.quiet)
-    print(f"{count} samples of {names} metrics imported", file=sys.stderr)
-    return FINE
+    run = moving.run_export if options.command == "export" else moving.run_import
+    return run(options, storage)
 
 
 def _run_store(options: argparse.Namespace) -> int:
@@ -155,9 +168,12 @@ def _run_store(options: argparse.Namespace) -> int:
 
     logging.basicConfig(level=logging.WARNING)
     storage = read_root(find_file(options.config), ["storage"]).storage
-    path = getattr(storage, "path", None) or options.data_dir / "store.db"
-    run = store.run_export if options.command == "export" else store.run_store
-    return run(options, path)
+    if storage.kind != "embedded":
+        raise StartError(
+            f"storage.kind is {storage.kind}, and nothing is kept beside it: `fleetpulse store` "
+            f"looks after the embedded store; its page in docs/ has what to ask {storage.kind}"
+        )
+    return store.run_store(options, storage.path or options.data_dir / "store.db")
 
 
 def _run_influx(options: argparse.Namespace) -> int:
@@ -192,8 +208,8 @@ _RUN: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "check": _run_check,
     "query": _run_query,
     "targets": _run_targets,
-    "import": _run_import,
-    "export": _run_store,
+    "import": _run_moving,
+    "export": _run_moving,
     "store": _run_store,
     "influx": _run_influx,
     "keys": _run_keys,

@@ -42,14 +42,14 @@ class _Formatter(argparse.HelpFormatter):
     """
 
     def __init__(self, prog: str) -> None:
-        super().__init__(prog, width=_columns() - 2)
+        super().__init__(prog, width=columns() - 2)
 
 
 class _Verbatim(_Formatter, argparse.RawDescriptionHelpFormatter):
     """Leaves descriptions as they are written."""
 
 
-def _columns() -> int:
+def columns() -> int:
     """As wide as the terminal, unless COLUMNS says otherwise."""
     told = os.environ.get("COLUMNS", "")
     if told.isdecimal() and int(told) > 0:
@@ -212,16 +212,29 @@ def _add_query(commands: Any) -> None:
         "query",
         "ask the API a PromQL question",
         "Evaluates EXPR now, at --time, or from --start to --end, and prints the answer.\n"
-        "Times are Unix seconds or RFC 3339; --start also takes a duration back from now (2h).",
+        "Times are Unix seconds, RFC 3339, now, or a duration back from now (2h). An error is\n"
+        "shown with its place in EXPR.",
     )
     parser.add_argument("expr", metavar="EXPR")
     parser.add_argument("--time", metavar="T", help="evaluate at this time")
-    parser.add_argument("--start", metavar="T", help="start of a range query (or 2h: ago)")
+    parser.add_argument("--start", metavar="T", help="start of a range query")
     parser.add_argument("--end", metavar="T", help="end of a range query (default: now)")
     parser.add_argument("--step", metavar="D", help="step of a range query (default: 1/60 of it)")
     parser.add_argument(
         "--format", choices=("table", "json", "csv", "plot"), default="table", dest="style"
     )
+    parser.add_argument(
+        "--height",
+        type=_height,
+        metavar="N",
+        help="lines of each plot (default: 8 on a terminal, else 1)",
+    )
+    parser.add_argument("--timeout", metavar="D", help="longest time for the query, e.g. 30s")
+    parser.add_argument("--lookback", metavar="D", help="how old a sample may be (default: 5m)")
+    parser.add_argument(
+        "--tier", choices=("auto", "raw", "5m"), help="may windows of 5 minutes stand for samples"
+    )
+    parser.add_argument("--stats", action="store_true", help="tell what the query took")
     parser.add_argument("--url", help="the API (default: where api.listen says)")
     parser.add_argument("--key-file", type=Path, metavar="F", help="file with a read key")
 
@@ -266,6 +279,12 @@ def _listen(text: str) -> Any:
         return parse_listen_address(text)
     except ValueError as err:
         raise argparse.ArgumentTypeError(str(err)) from err
+
+
+def _height(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 100:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of lines from 1 to 100")
+    return int(text)
 
 
 def _duration(text: str) -> float:

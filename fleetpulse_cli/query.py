@@ -2,37 +2,42 @@
 
 import csv
 import json
-import math
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-import requests
 from rich.console import Console
 from rich.table import Table
 
-from fleetpulse.errors import FleetPulseError, StartError
-from fleetpulse.model import METRIC_NAME, Labels
+from fleetpulse.model import METRIC_NAME
+from fleetpulse.values import parse_duration
+from fleetpulse_cli.apiget import post
+from fleetpulse_cli.plot import plot
+from fleetpulse_cli.printing import printable, width
 
-_BARS = "▁▂▃▄▅▆▇█"
-_PLOT_WIDTH = 60
-
-
-class QueryRefusedError(FleetPulseError):
-    """The API answered that the query is wrong or cannot be answered."""
+_CHART = 8  # lines
+# Seconds that the API takes at most, unless it is configured otherwise; and for the way.
+_USUAL, _WAY = 120.0, 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """An expression with its time (instant) or its range; times as the API takes them."""
+    """An expression with its time (instant) or its range; all as the API takes it.
+
+    lookback: how old a sample may be. stats: whether the answer tells what the query took.
+    """
 
     expr: str
     time: str | None = None
     start: str | None = None
     end: str | None = None
     step: str | None = None
+    timeout: str | None = None
+    tier: str | None = None
+    lookback: str | None = None
+    stats: bool = False
 
     @property
     def is_range(self) -> bool:
@@ -45,11 +50,20 @@ class Question:
         end = self.end or f"{now:.3f}"
         start = self.start or _shift(end, -3600.0) or end
         step = self.step or _sixtieth(start, end)
-        return Question(self.expr, None, start, end, step)
+        return replace(self, time=None, start=start, end=end, step=step)
+
+    @property
+    def patience(self) -> float:
+        """Seconds to wait for the answer."""
+        try:
+            return parse_duration(self.timeout) + _WAY if self.timeout else _USUAL + _WAY
+        except ValueError:
+            return (_seconds(self.timeout or "") or _USUAL) + _WAY  # or the API says what is wrong
 
     def form(self) -> dict[str, str]:
         names = ("start", "end", "step") if self.is_range else ("time",)
-        given = {name: getattr(self, name) for name in names}
+        given = {name: getattr(self, name) for name in (*names, "timeout", "tier")}
+        given |= {"lookback_delta": self.lookback, "stats": "all" if self.stats else None}
         return {"query": self.expr, **{k: v for k, v in given.items() if v is not None}}
 
 
@@ -79,43 +93,50 @@ def _sixtieth(start: str, end: str) -> str:
 def ask(url: str, question: Question, key: str | None) -> Mapping[str, Any]:
     """The API's answer; QueryRefusedError with its error, StartError where nothing answers."""
     path = "query_range" if question.is_range else "query"
-    headers = {"Authorization": f"Bearer {key}"} if key else {}
-    try:
-        answer = requests.post(
-            f"{url}/api/v1/{path}",
-            data=question.form(),
-            headers=headers,
-            timeout=130,
-            allow_redirects=False,
-        )
-        body = answer.json()
-    except requests.exceptions.JSONDecodeError as err:
-        raise StartError(f"{url} is no FleetPulse API: it did not answer in JSON") from err
-    except requests.RequestException as err:
-        raise StartError(
-            f"no API at {url}: {type(err).__name__}; start it with `fleetpulse up`, "
-            f"or name another with --url"
-        ) from err
-    if not isinstance(body, dict) or body.get("status") != "success":
-        error = body.get("error", body) if isinstance(body, dict) else body
-        raise QueryRefusedError(f"{url}: {error}")
-    return body
+    return post(f"{url}/api/v1/{path}", question.form(), key, question.patience)
 
 
-def show(body: Mapping[str, Any], style: str, out: TextIO = sys.stdout) -> None:
-    """Writes the answer; warnings and infos go to stderr."""
+def show(
+    body: Mapping[str, Any], style: str, out: TextIO = sys.stdout, height: int | None = None
+) -> None:
+    """Writes the answer; warnings, infos and, but in JSON, stats go to stderr.
+
+    height: lines of a plot; None is a chart on a terminal, one line each elsewhere.
+    """
     for note in [*body.get("warnings", ()), *body.get("infos", ())]:
-        print(note, file=sys.stderr)
+        print(printable(str(note)), file=sys.stderr)
     data = body["data"]
+    if "stats" in data and style != "json":
+        print(_told(data["stats"]), file=sys.stderr)
     if style == "json":
         json.dump(data, out, indent=2)
         out.write("\n")
     elif style == "csv":
         _write_csv(data, out)
     elif style == "plot" and data["resultType"] == "matrix":
-        _plot(data["result"], out)
+        if not data["result"]:
+            print("no series", file=sys.stderr)
+        plot(data["result"], out, height or (_CHART if out.isatty() else 1))
     else:
         _table(data, out)
+
+
+def _told(stats: Mapping[str, Any]) -> str:
+    """One line of what Prometheus has as `stats`."""
+    took, samples = stats["timings"], stats["samples"]
+    parts = [
+        f"{what} {1000 * took[name]:.1f}ms"
+        for what, name in (
+            ("queue", "execQueueTime"),
+            ("store", "queryPreparationTime"),
+            ("evaluation", "innerEvalTime"),
+            ("sorting", "resultSortTime"),
+        )
+    ]
+    return (
+        f"took {1000 * took['execTotalTime']:.1f}ms ({', '.join(parts)}), "
+        f"{samples['totalQueryableSamples']:,} samples, at most {samples['peakSamples']:,} held"
+    )
 
 
 def _write_csv(data: Mapping[str, Any], out: TextIO) -> None:
@@ -159,45 +180,9 @@ def _table(data: Mapping[str, Any], out: TextIO) -> None:
     Console(file=out, highlight=False, markup=False, width=width(out)).print(table)
 
 
-def printable(text: str) -> str:
-    """On one line, and nothing in it that steers a terminal: labels are what targets write."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
-def width(out: TextIO) -> int | None:
-    # Into a pipe nothing is folded: lines are for grep there.
-    return None if out.isatty() else 1_000
-
-
 def _name_order(name: str) -> tuple[bool, str]:
     return (name != METRIC_NAME, name)
 
 
 def _clock(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S")
-
-
-def _plot(result: Sequence[Mapping[str, Any]], out: TextIO) -> None:
-    if not result:
-        print("no series", file=sys.stderr)
-    for row in result:
-        values = [float(value) for _, value in row["values"]]
-        finite = [value for value in values if math.isfinite(value)]
-        if not finite:
-            continue
-        low, high = min(finite), max(finite)
-        line = "".join(_bar(value, low, high) for value in _thin(values))
-        out.write(f"{printable(str(Labels.of(row['metric'])))}\n  {line}  {low:g} … {high:g}\n")
-
-
-def _thin(values: Sequence[float]) -> list[float]:
-    """At most _PLOT_WIDTH values: the largest of each stretch, so that no peak is lost."""
-    width = math.ceil(len(values) / _PLOT_WIDTH)
-    return [max(values[i : i + width]) for i in range(0, len(values), width)]
-
-
-def _bar(value: float, low: float, high: float) -> str:
-    if not math.isfinite(value):
-        return " "
-    share = (value - low) / (high - low) if high > low else 0.0
-    return _BARS[min(len(_BARS) - 1, int(share * len(_BARS)))]

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_QUERY_HEAP = 64 << 20  # bytes that the API keeps from one query to the next
+
 
 def run_role(options: argparse.Namespace) -> None:
     """Runs options.command until it is told to stop."""
@@ -145,9 +147,12 @@ def _run_api(options: argparse.Namespace) -> None:
     from api.app import create_app
     from api.auth import Gate
     from fleetpulse.backend import EngineLimits
+    from fleetpulse.heap import keep_freed, share_heap
     from fleetpulse_cli.aboutapi import about
     from fleetpulse_cli.keys import key_store
 
+    share_heap()
+    keep_freed(_QUERY_HEAP)
     settings, started = _settings(options), time.time()
     data_dir = prepare_data_dir(options.data_dir)
     keys, config = key_store(data_dir), settings.current.api
@@ -163,7 +168,11 @@ def _run_api(options: argparse.Namespace) -> None:
     def create(closing: ExitStack, registry: CollectorRegistry) -> Any:
         config, query = settings.current.api, settings.current.api.query
         limits = EngineLimits(
-            query.timeout, query.max_samples, query.max_concurrency, settings.current.promql
+            query.timeout,
+            query.max_samples,
+            query.max_concurrency,
+            settings.current.promql,
+            query.max_series,
         )
         storage = closing.enter_context(
             open_storage(settings.current.storage, data_dir, "api", registry, limits)
@@ -171,10 +180,17 @@ def _run_api(options: argparse.Namespace) -> None:
         # What is pushed for a time that is not kept any more would be stored for nothing.
         max_age = min(config.push.max_age, storage.keeps)
         push = config.push.model_copy(update={"max_age": max_age})
+        max_age = min(config.remote_write.max_age, storage.keeps)
+        remote_write = config.remote_write.model_copy(update={"max_age": max_age})
         # With nothing said, scraper and rule runner of the same file are those to ask.
         scrapers = config.scrapers or (settings.current.scraper.listen,)
         rules = config.rules or (settings.current.rules.listen,)
-        update = {"push": push, "scrapers": scrapers, "rules": rules}
+        update = {
+            "push": push,
+            "remote_write": remote_write,
+            "scrapers": scrapers,
+            "rules": rules,
+        }
         return create_app(
             config.model_copy(update=update),
             storage.engine,

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fleetpulse_cli.apiget import get
-from fleetpulse_cli.query import printable, width
+from fleetpulse_cli.printing import printable, width
 
 _COLUMNS = ("job", "instance", "state", "last scrape", "duration", "next", "error")
 

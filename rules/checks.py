@@ -23,9 +23,13 @@ _LINE = re.compile(r":(\d+): ")
 _ALERT_ONLY = ("for", "keep_firing_for", "annotations")
 
 
-def document_faults(document: Document) -> list[str]:
-    """The faults of a whole file, each as file:line: path: message."""
-    return [document.fault(path, message) for path, message in _file(document.data)]
+def document_faults(document: Document, *, experimental: bool = True) -> list[str]:
+    """The faults of a whole file, each as file:line: path: message.
+
+    experimental: whether expressions may have what needs promql.experimental.
+    """
+    found = _file(document.data, experimental=experimental)
+    return [document.fault(path, message) for path, message in found]
 
 
 def line_of(fault: str) -> tuple[int, str]:
@@ -34,7 +38,7 @@ def line_of(fault: str) -> tuple[int, str]:
     return (int(match[1]) if match else 0, fault)
 
 
-def _file(data: Any) -> Iterator[Fault]:
+def _file(data: Any, *, experimental: bool) -> Iterator[Fault]:
     groups = data.get("groups") if isinstance(data, dict) else None
     names: dict[str, int] = {}
     for index, group in enumerate(groups if isinstance(groups, list) else ()):
@@ -45,7 +49,11 @@ def _file(data: Any) -> Iterator[Fault]:
             rules = group.get("rules")
             for number, rule in enumerate(rules if isinstance(rules, list) else ()):
                 if isinstance(rule, dict):
-                    yield from _rule(rule, (*path, "rules", number))
+                    at: Path = (*path, "rules", number)
+                    yield from _rule(rule, at)
+                    yield from _expression(
+                        rule.get("expr"), (*at, "expr"), experimental=experimental
+                    )
 
 
 def _group_name(group: dict[Any, Any], path: Path, names: dict[str, int]) -> Iterator[Fault]:
@@ -69,7 +77,6 @@ def _rule(rule: dict[Any, Any], path: Path) -> Iterator[Fault]:
         yield from _recording(rule, path, record)
     else:
         yield from _templates(rule, path)
-    yield from _expression(rule.get("expr"), (*path, "expr"))
     yield from _labels(rule, path)
     for name in _keys(rule, "annotations"):
         if not is_label_name(name):
@@ -85,14 +92,14 @@ def _recording(rule: dict[Any, Any], path: Path, record: Any) -> Iterator[Fault]
         yield (*path, "record"), message
 
 
-def _expression(text: Any, path: Path) -> Iterator[Fault]:
+def _expression(text: Any, path: Path, *, experimental: bool) -> Iterator[Fault]:
     if text is None or isinstance(text, dict | list | bool):
         return
     if not str(text).strip():
         yield path, "write a PromQL expression"
         return
     try:
-        kind = value_type(parse(str(text)))
+        kind = value_type(parse(str(text), experimental=experimental))
     except (QueryError, RecursionError) as err:
         yield path, str(err) if isinstance(err, QueryError) else "nested too deeply"
         return

@@ -90,10 +90,13 @@ class GroupSpec:
         return f"{self.file};{self.name}"
 
 
-def check_rule_file(path: Path) -> list[str]:
-    """Every fault of the file, in the order of its lines; none if it can be loaded."""
+def check_rule_file(path: Path, *, experimental: bool = True) -> list[str]:
+    """Every fault of the file, in the order of its lines; none if it can be loaded.
+
+    experimental: whether its expressions may have what needs promql.experimental.
+    """
     try:
-        _load(path)
+        _load(path, experimental=experimental)
     except ConfigError as err:
         return list(err.faults)
     return []
@@ -132,9 +135,9 @@ def find_files(patterns: Sequence[str], base: Path, *, shipped: bool) -> list[Pa
     return list(found)
 
 
-def _load(path: Path) -> RuleFile:
+def _load(path: Path, *, experimental: bool = True) -> RuleFile:
     document = Document.parse(read_text(path), str(path))
-    faults = document_faults(document)
+    faults = document_faults(document, experimental=experimental)
     try:
         file = validate(document, RuleFile, path.parent)
     except ConfigError as err:

@@ -44,12 +44,20 @@ class FakeEngine:
         self.answers: dict[str, Result | Exception] = {}
         self.asked: list[tuple[Any, ...]] = []
         self.tiers: list[Tier | None] = []
+        self.lookbacks: list[int | None] = []
 
     def instant(
-        self, expr: str, at_ms: int, *, timeout: float | None = None, tier: Tier | None = None
+        self,
+        expr: str,
+        at_ms: int,
+        *,
+        timeout: float | None = None,
+        tier: Tier | None = None,
+        lookback_ms: int | None = None,
     ) -> Result:
         self.asked.append((expr, at_ms, timeout))
         self.tiers.append(tier)
+        self.lookbacks.append(lookback_ms)
         return self._answer(expr, Result(vector(at_ms)))
 
     def range(
@@ -61,9 +69,11 @@ class FakeEngine:
         *,
         timeout: float | None = None,
         tier: Tier | None = None,
+        lookback_ms: int | None = None,
     ) -> Result:
         self.asked.append((expr, start_ms, end_ms, step_ms, timeout))
         self.tiers.append(tier)
+        self.lookbacks.append(lookback_ms)
         return self._answer(expr, Result(Matrix([])))
 
     def _answer(self, expr: str, default: Result) -> Result:

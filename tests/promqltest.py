@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 from fleetpulse.errors import QueryError
 from fleetpulse.matchers import Matcher, all_match
@@ -20,6 +20,16 @@ _CONTEXT = re.compile(r"\b(start|end|range|step)\(\)")
 
 class MismatchError(AssertionError):
     """An answer that is not the expected one."""
+
+
+class ScriptStore(SeriesReader, Protocol):
+    """What a script needs of a store. met_native: whether native histograms were selected."""
+
+    met_native: bool
+
+    def load(self, command: Load) -> None: ...
+    def clear(self) -> "ScriptStore":
+        """An empty store of the kind."""
 
 
 class ScriptReader(FakeReader):
@@ -39,6 +49,9 @@ class ScriptReader(FakeReader):
             ]
             self.add(labels, taken)
         self.native += command.native
+
+    def clear(self) -> "ScriptReader":
+        return ScriptReader()
 
     def add(self, labels: Labels, taken: list[tuple[int, float]]) -> None:
         known = [one for one in self.held if one.labels == labels]
@@ -68,24 +81,26 @@ def run_script(
     text: str,
     make_engine: Callable[[SeriesReader], QueryEngine],
     tolerances: Mapping[str, float] | None = None,
+    reader: "ScriptStore | None" = None,
 ) -> Iterator[Outcome]:
     """The outcome of each eval of the script, in its order.
 
-    tolerances: by expression, the relative error allowed where it is not 1e-9.
+    tolerances: by expression, the relative error allowed where it is not 1e-9. reader: an empty
+    store; without it, series are in memory.
     """
-    reader = ScriptReader()
+    reader = reader or ScriptReader()
     for command in parse_script(text):
         match command:
             case Load():
                 reader.load(command)
             case Clear():
-                reader = ScriptReader()
+                reader = reader.clear()
             case Eval():
                 command.tolerance = (tolerances or {}).get(command.expr, command.tolerance)
                 yield _run_eval(command, reader, make_engine(reader))
 
 
-def _run_eval(case: Eval, reader: ScriptReader, engine: QueryEngine) -> Outcome:
+def _run_eval(case: Eval, reader: ScriptStore, engine: QueryEngine) -> Outcome:
     reader.met_native = False
     try:
         _check(case, engine)

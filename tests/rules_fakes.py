@@ -92,7 +92,13 @@ class FailingEngine:
         self.error = error
 
     def instant(
-        self, expr: str, at_ms: int, *, timeout: float | None = None, tier: Tier | None = None
+        self,
+        expr: str,
+        at_ms: int,
+        *,
+        timeout: float | None = None,
+        tier: Tier | None = None,
+        lookback_ms: int | None = None,
     ) -> Result:
         raise self.error
 
@@ -105,6 +111,7 @@ class FailingEngine:
         *,
         timeout: float | None = None,
         tier: Tier | None = None,
+        lookback_ms: int | None = None,
     ) -> Result:
         raise self.error
 

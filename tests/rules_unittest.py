@@ -1,6 +1,6 @@
 """Runs a file in the format of `promtool test rules` with our own rules and engine."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,8 +62,13 @@ def _case(name: str, one: dict[str, Any]) -> Case:
     return Case(f"{name} at {one['eval_time']}", at, one["alertname"], expected)
 
 
-def run(path: Path, test: dict[str, Any], cases: list[Case]) -> dict[str, Any]:
-    """What fires, by case id."""
+def run(
+    path: Path,
+    test: dict[str, Any],
+    cases: list[Case],
+    store_of: Callable[[Sequence[Series]], Any] = InputStore,
+) -> dict[str, Any]:
+    """What fires, by case id. store_of: a store that holds some series."""
     document = yaml.safe_load(path.read_text())
     files = [path.parent / name for name in document["rule_files"]]
     asked = {case.alert for case in cases}
@@ -72,7 +77,7 @@ def run(path: Path, test: dict[str, Any], cases: list[Case]) -> dict[str, Any]:
         for spec in load_groups(files, parse_duration(document["evaluation_interval"]))
         if asked & {rule.name for rule in spec.rules}
     ]
-    store = InputStore(list(_input(test)))
+    store = store_of(list(_input(test)))
     bench = Bench(Engine(store))
     bench.store = store
     groups = [bench.group(spec) for spec in specs]

@@ -97,7 +97,7 @@ def test_a_metric_by_name(api: Api) -> None:
 
 def test_without_times_it_is_the_last_hour(api: Api) -> None:
     api.client().get("/api/v1/metrics?metric=load1")
-    assert api.engine.asked == [("node_load1{}", NOW_MS - 3_600_000, NOW_MS, 15_000, 60.0)]
+    assert api.engine.asked == [("node_load1{}", NOW_MS - 3_600_000, NOW_MS, 15_000, 120.0)]
 
 
 AGGREGATES = [

@@ -12,6 +12,7 @@ from api.app import create_app
 from api.server import features
 from fleetpulse.promql.config import PromqlConfig
 from fleetpulse.storage.base import Cardinality
+from fleetpulse.storageconfig import EmbeddedConfig
 from fleetpulse_cli.aboutapi import about
 from fleetpulse_cli.sections import SECTIONS, whole_file
 from tests.api_fakes import NOW, Api, FakeReader, bearer
@@ -31,7 +32,7 @@ storage:
   org: o
   bucket: b
   token: hush-influx
-  retention: {raw: 2d, overrides: [{match: '{job="x"}', raw: 1h}]}
+  retention: {raw: 2d}
 scraper:
   scrape_interval: 15s
   scrape_configs:
@@ -109,7 +110,7 @@ def test_the_configuration_is_as_it_would_be_written(folder: Path) -> None:
     assert shown["scraper"]["scrape_configs"][0]["basic_auth"] == {
         "username": "u", "password": "<secret>",
     }  # fmt: skip
-    assert shown["storage"]["retention"]["overrides"][0] == {"match": '{job="x"}', "raw": "1h"}
+    assert shown["storage"]["retention"]["raw"] == "2d"
     assert shown["exporter"]["collector_timeout"] == "7s"
     assert shown["exporter"]["push"]["key_file"] == str(folder / "push.key")
     assert shown["api"]["query"]["timeout"] == "30s"
@@ -247,3 +248,11 @@ def test_where_keys_are_needed_all_of_it_needs_one(tmp_path: Path, path: str) ->
     assert asking.get(path).status_code == 401
     assert asking.get(path, headers=bearer(push)).status_code == 403
     assert asking.get(path, headers=bearer(read)).status_code not in (401, 403)
+
+
+def test_a_selector_of_the_configuration_is_as_it_was_written() -> None:
+    override = {"match": '{job="x"}', "raw": "1h"}
+    section = EmbeddedConfig.model_validate({"retention": {"overrides": [override]}})
+    assert section.model_dump(mode="json", exclude_unset=True)["retention"] == {
+        "overrides": [override]
+    }

@@ -265,6 +265,6 @@ CHANGING = """
 
 def test_results_with_more_rows_than_their_operands_have_a_limit() -> None:
     query = "many * on(i) group_left(v) one"
-    assert len(show(evaluate(query, CHANGING, context(3, max_samples=18)))) == 6
+    assert len(show(evaluate(query, CHANGING, context(3, max_samples=114)))) == 6
     with pytest.raises(QueryError, match="would load too many samples"):
-        evaluate(query, CHANGING, context(3, max_samples=17))
+        evaluate(query, CHANGING, context(3, max_samples=113))

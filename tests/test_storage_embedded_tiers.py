@@ -12,6 +12,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from fleetpulse.errors import QueryError
 from fleetpulse.matchers import Matcher
 from fleetpulse.model import STALE_NAN, Labels, Page
 from fleetpulse.promql.engine import Engine
@@ -275,3 +276,17 @@ def test_a_damaged_tier_is_left_out(tmp_path: Path) -> None:
         found = instant(store, "count_over_time({job='a'}[1d])", DAY0 + DAY)
         assert found == [1440.0]
     assert len(verify(path).findings) == 1
+
+
+@pytest.mark.parametrize("query", ["m", "max_over_time(m[1d])", "rate(m[1d])"])
+def test_windows_count_against_the_limit_of_samples(tmp_path: Path, query: str) -> None:
+    samples = [("m", at * 5 * MINUTE, float(at)) for at in range(288)]
+    with opened(tmp_path / "x.db", now_ms=DAY0 + 3 * DAY) as store:
+        store.write([page_of(samples)])
+        store.compact(ALL)
+        times = DAY0 + 12 * HOUR, DAY0 + DAY, 5 * MINUTE
+        assert Engine(store).range(query, *times, tier="5m").data
+        with pytest.raises(QueryError, match="too many samples") as caught:
+            Engine(store, max_samples=100).range(query, *times, tier="5m")
+    # By the store, that is, before it holds them all.
+    assert "more than 100" not in str(caught.value)

@@ -1,6 +1,7 @@
 """Aggregations over a frame's rows, at each step (Prometheus' promql/engine.go)."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -15,6 +16,8 @@ from fleetpulse.promql.ranking import PICKERS, quantiles
 from fleetpulse.promql.summation import Counts, group_means, group_sums, group_variances
 from fleetpulse.promql.syntax import Aggregate, unwrap
 
+_AT_ONCE = 1 << 20  # rows × steps reduced by one call
+
 Reduction = Callable[[Groups, Floats, Mask, Counts], Floats]
 
 
@@ -22,14 +25,14 @@ def aggregate(ctx: EvalContext, node: Aggregate, frame: Frame, param: Value | No
     """node's aggregation of frame. param: k, the ratio, the quantile or the label's name."""
     with np.errstate(all="ignore"):
         if node.op in REDUCTIONS:
-            return _reduce(node, frame, REDUCTIONS[node.op])
+            return _reduce(ctx, node, frame, lambda _: REDUCTIONS[node.op])
         if node.op in PICKERS:
             groups, _ = group_rows(node, frame.labels)
             return PICKERS[node.op](_at_param(ctx, node), groups, frame, _number(node, param))
         if node.op == "quantile":
             wanted = _number(node, param)
             _warn_of_quantiles(_at_param(ctx, node), wanted)
-            return _reduce(node, frame, lambda *group: quantiles(wanted, *group))
+            return _reduce(ctx, node, frame, lambda part: partial(quantiles, wanted[part]))
         if node.op == "count_values":
             return count_values(ctx, node, frame, _text(node, param))
     raise QueryError("bad_data", f"not supported: {node.op}")
@@ -45,14 +48,27 @@ def group_rows(node: Aggregate, rows: Sequence[Labels]) -> tuple[Groups, list[La
     return Groups.of(ids, len(distinct)), [Labels(key) for key in distinct]
 
 
-def _reduce(node: Aggregate, frame: Frame, reduction: Reduction) -> Frame:
-    """One row for each group. Its name goes where any of its rows' is to be dropped."""
+def _reduce(
+    ctx: EvalContext, node: Aggregate, frame: Frame, reduction_at: Callable[[slice], Reduction]
+) -> Frame:
+    """One row for each group. Its name goes where any of its rows' is to be dropped.
+
+    reduction_at: of some steps. They are gone through a part at a time: what a reduction makes on
+    the way would else take several times the memory of the frame.
+    """
     frame = frame.compact()
     groups, labels = group_rows(node, frame.labels)
-    counts = groups.tally(frame.present)
-    present = counts > 0
-    divisors = np.maximum(counts, 1).astype(np.float64)
-    values = reduction(groups, frame.values, frame.present, divisors)
+    values = np.zeros((groups.count, frame.steps))
+    present = np.zeros(values.shape, dtype=bool)
+    at_once = max(1, _AT_ONCE // max(1, frame.rows))
+    for begin in range(0, frame.steps, at_once):
+        ctx.check_deadline()
+        part = slice(begin, begin + at_once)
+        cells, here = frame.values[:, part], frame.present[:, part]
+        counts = groups.tally(here)
+        present[:, part] = counts > 0
+        divisors = np.maximum(counts, 1).astype(np.float64)
+        values[:, part] = reduction_at(part)(groups, cells, here, divisors)
     drop_name = groups.any(frame.drop_name[:, None])[:, 0]
     return Frame(labels, values, present, drop_name)
 

@@ -14,7 +14,8 @@ from fleetpulse.promql.functions import FUNCTIONS
 from fleetpulse.promql.groups import check_distinct, unite
 from fleetpulse.promql.past import Stretch
 from fleetpulse.promql.rangefunctions import RANGE_FUNCTIONS, RangeFunction
-from fleetpulse.promql.selectors import RangeVector, Selectors
+from fleetpulse.promql.repeats import Repeats
+from fleetpulse.promql.selectors import RangeVector, Selectors, all_windows
 from fleetpulse.promql.subquery import as_range, inner_context
 from fleetpulse.promql.syntax import (
     Aggregate,
@@ -32,14 +33,14 @@ from fleetpulse.promql.syntax import (
     unwrap,
     value_type,
 )
-from fleetpulse.promql.windows import Windows
 
 # What these answer depends on the time of the evaluation, whatever their arguments say.
 _DATE_PARTS = ("days_in_month", "day_of_month", "day_of_week", "day_of_year", "hour", "minute")
 _DEPEND_ON_STEP = frozenset(
     (*_DATE_PARTS, "month", "year", "end", "predict_linear", "range", "start", "step")
 ) | {"time", "timestamp"}
-# Rows × steps reduced by one call: they stay in the processor's cache, and time is checked between.
+# Rows × steps or samples that one call reduces: they stay in the processor's cache, what is made
+# on the way takes little memory, and time is checked between.
 _AT_ONCE = 1 << 17
 _COUNTER_SUFFIXES = ("_total", "_sum", "_count", "_bucket")
 
@@ -49,15 +50,24 @@ class Evaluator:
 
     def __init__(self, selectors: Selectors) -> None:
         self._selectors = selectors
+        self._repeats = Repeats()
 
     def evaluate(self, expr: Expr, ctx: EvalContext, func: str = "") -> Value:
         """The value at ctx's steps. func: the call or aggregation right around, a hint only."""
-        return _settled(self._evaluate(expr, ctx, func), ctx)
+        return self._repeats.once(expr, ctx, func, lambda: self._worked_out(expr, ctx, func))
+
+    def _worked_out(self, expr: Expr, ctx: EvalContext, func: str) -> Value:
+        before = ctx.budget.held
+        value = _settled(self._evaluate(expr, ctx, func), ctx)
+        ctx.budget.settle(before, value.weight)
+        return value
 
     def _evaluate(self, expr: Expr, ctx: EvalContext, func: str) -> Value:
         ctx.check_deadline()
         if ctx.steps > 1 and _is_step_invariant(expr):
-            once = self.evaluate(expr, ctx.at_steps(ctx.steps_ms[:1], ctx.step_ms), func)
+            first = ctx.at_steps(ctx.steps_ms[:1], ctx.step_ms)
+            once = self.evaluate(expr, first, func)
+            ctx.seen.add_at_each(first.seen, ctx.steps)
             return _repeat(once, ctx.steps)
         match expr:
             case Number():
@@ -92,11 +102,13 @@ class Evaluator:
             ctx.steps > 1 and _is_step_invariant(chain[-1].lhs)
         ):
             chain.append(chain[-1].lhs)
+        before = ctx.budget.held
         value = self.evaluate(chain[-1].lhs, ctx)
         for link in reversed(chain):
             right = self.evaluate(link.rhs, ctx)
             value = operators.binary(ctx.at_node(link.pos), link, value, right)
             value = _settled(value, ctx)
+            ctx.budget.settle(before, value.weight)
         return value
 
     def _aggregate(self, expr: Aggregate, ctx: EvalContext) -> Frame:
@@ -180,16 +192,18 @@ def _reduce(
     ctx.budget.take(shape[0] * shape[1])
     values, present = np.zeros(shape), np.zeros(shape, dtype=bool)
     steps = _reduce_past(source, function, ctx, values, present)
-    at_once = max(1, _AT_ONCE // ctx.steps)
-    starts, ends, times = source.start_ms[steps], source.end_ms[steps], ctx.steps_ms[steps]
-    for block in source.blocks if len(times) else ():
-        windows = Windows.cut(block.times, block.values, starts, ends, times)
-        for begin in range(0, len(block.rows), at_once):
+    looked = np.zeros(ctx.steps, dtype=np.int64)
+    bounds = source.start_ms[steps], source.end_ms[steps], ctx.steps_ms[steps]
+    for of_windows, windows in all_windows(source.blocks, *bounds):
+        looked[steps] += windows.counts * len(of_windows)
+        at_once = max(1, _AT_ONCE // max(ctx.steps, windows.samples))
+        for begin in range(0, len(of_windows), at_once):
             ctx.check_deadline()
             part = slice(begin, begin + at_once)
-            rows = block.rows[part]
+            rows = of_windows[part]
             reduced = function.reduce(windows.only(part), scalars, ctx)
             values[rows, steps], present[rows, steps] = reduced
+    ctx.seen.add(looked)
     dropped: Mask = source.drop_name if function.keeps_name else np.ones(shape[0], dtype=bool)
     return Frame(source.labels, values, present, dropped)
 

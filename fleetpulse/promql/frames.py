@@ -12,6 +12,9 @@ from fleetpulse.model import METRIC_NAME, Labels
 METADATA = (METRIC_NAME, "__type__", "__unit__")
 _LAST = max(METADATA)
 
+# A row weighs as much as so many samples on top of its own: labels, and objects around arrays.
+ROW = 16
+
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
@@ -45,6 +48,11 @@ class Frame:
     @property
     def steps(self) -> int:
         return int(self.values.shape[1])
+
+    @property
+    def weight(self) -> int:
+        """What it counts as against a query's limit of samples."""
+        return self.rows * (self.steps + ROW)
 
     def take(self, rows: NDArray[np.intp] | Mask) -> "Frame":
         """The frame of some rows, given by index or by mask."""
@@ -93,10 +101,18 @@ class ScalarFrame:
 
     values: Floats
 
+    @property
+    def weight(self) -> int:
+        return len(self.values)
+
 
 @dataclass(frozen=True, slots=True)
 class StringFrame:
     text: str
+
+    @property
+    def weight(self) -> int:
+        return 0
 
 
 Value = Frame | ScalarFrame | StringFrame

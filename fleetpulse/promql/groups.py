@@ -1,6 +1,6 @@
 """Rows of a frame put into groups by their labels, and arrays reduced group by group."""
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fleetpulse.errors import QueryError
 from fleetpulse.promql.context import EvalContext
-from fleetpulse.promql.frames import Floats, Frame, Mask
+from fleetpulse.promql.frames import ROW, Floats, Frame, Mask
 
 Index = NDArray[np.intp]
 Pairs = tuple[tuple[str, str], ...]
@@ -36,7 +36,20 @@ def number_keys(keys: Iterable[Key]) -> tuple[Index, list[Key]]:
 def keep_labels(rows: Iterable[Pairs], names: Iterable[str]) -> list[Pairs]:
     """Of each row's labels those with the names: plain tuples, which are quick to make."""
     wanted = frozenset(names)
+    if len(wanted) == 1:
+        return _keep_label(rows, *wanted)
     return [tuple([pair for pair in row if pair[0] in wanted]) for row in rows]
+
+
+def _keep_label(rows: Iterable[Pairs], name: str) -> list[Pairs]:
+    """One label: looked for where the row before had it, as those of one metric all have."""
+    kept: list[Pairs] = []
+    place = 0
+    for row in rows:
+        if place >= len(row) or row[place][0] != name:
+            place = next((at for at, pair in enumerate(row) if pair[0] == name), len(row))
+        kept.append((row[place],) if place < len(row) else ())
+    return kept
 
 
 def drop_labels(rows: Iterable[Pairs], names: Iterable[str]) -> list[Pairs]:
@@ -76,6 +89,13 @@ class Groups:
         """The rows of each filled group."""
         return np.split(self.order, self.starts[1:]) if len(self.filled) else []
 
+    def by_size(self) -> Iterator[tuple[Index, Index]]:
+        """Groups with as many rows as each other: (groups,), and their rows (groups, size)."""
+        sizes = np.diff(np.append(self.starts, len(self.order)))
+        for size in np.unique(sizes).tolist():
+            alike = np.flatnonzero(sizes == size)
+            yield self.filled[alike], self.order[self.starts[alike, None] + np.arange(size)]
+
     def any(self, cells: Mask) -> Mask:
         """(groups, steps): whether any row of the group is set."""
         out = np.zeros((self.count, cells.shape[1]), dtype=bool)
@@ -86,7 +106,9 @@ class Groups:
     def tally(self, cells: Mask) -> NDArray[np.int64]:
         """(groups, steps): how many rows of the group are set."""
         out = np.zeros((self.count, cells.shape[1]), dtype=np.int64)
-        if len(self.filled):
+        if cells.all():
+            out += self.sizes[:, None]
+        elif len(self.filled):
             ordered = cells[self.order]
             out[self.filled] = np.add.reduceat(ordered, self.starts, axis=0, dtype=np.int64)
         return out
@@ -113,8 +135,9 @@ def ensure_room(ctx: EvalContext, rows: int, steps: int) -> None:
 
     For results that may have more rows than what they are made of.
     """
-    if rows * steps > ctx.budget.left():
-        ctx.budget.take(rows * steps)
+    weight = rows * (steps + ROW)
+    if weight > ctx.budget.left():
+        ctx.budget.take(weight)
 
 
 def unite(frame: Frame) -> Frame:

@@ -134,14 +134,23 @@ class _Histograms:
 
 def _blocks(bounds: Floats, counts: Floats, present: Mask) -> Iterator[_Block]:
     """Blocks of steps with the same buckets present; none for steps without any."""
-    patterns, which = np.unique(present, axis=1, return_inverse=True)
-    for number, pattern in enumerate(patterns.T):
+    for pattern, steps in _patterns(present):
         if pattern.any():
-            steps = np.flatnonzero(which.ravel() == number)
             distinct, starts = np.unique(bounds[pattern], return_index=True)
             chosen = counts[np.ix_(pattern, steps)]
             # Bounds written in two ways, as 1 and 1.0, are one bucket.
             yield _Block(steps, distinct, np.add.reduceat(chosen, starts, axis=0))
+
+
+def _patterns(present: Mask) -> Iterator[tuple[Mask, Index]]:
+    """The distinct columns of (buckets, steps), and the steps of each."""
+    if not present.size or (present == present[:, :1]).all():
+        always: Mask = np.any(present, axis=1)
+        yield always, np.arange(present.shape[1])
+        return
+    patterns, which = np.unique(present, axis=1, return_inverse=True)
+    for number, pattern in enumerate(patterns.T):
+        yield pattern, np.flatnonzero(which.ravel() == number)
 
 
 def _bound(ctx: EvalContext, labels: Labels) -> float:

@@ -17,37 +17,55 @@ from fleetpulse.promql.sorting import warn_of_range
 from fleetpulse.promql.syntax import Call
 from fleetpulse.regex import Pattern, compile_pattern, expand
 
+_CHARACTERS = 8  # of a made label's value weigh as much as a sample
 _CHUNK = re.compile(r"\d+|\D+", re.ASCII)
 
 
-def _label_replace(_: EvalContext, args: Sequence[Value], call: Call) -> Value:
+def _label_replace(ctx: EvalContext, args: Sequence[Value], call: Call) -> Value:
     """Sets a label to what a regular expression finds in another, where it matches all of it."""
     target, replacement, source, regex = (text(args, place, call) for place in range(1, 5))
-    pattern = _compiled(regex)
+    pattern, references = _compiled(regex), replacement.count("$")
     _check_name(target, "destination", call)
 
     def replaced(labels: Labels) -> str | None:
-        found = pattern.fullmatch(labels.get(source))
-        return None if found is None else expand(found, replacement)
+        text = labels.get(source)
+        found = pattern.fullmatch(text)
+        if found is None:
+            return None
+        _ensure_room(ctx, len(replacement) + references * len(text))
+        return expand(found, replacement)
 
-    return _relabelled(vector(args, 0, call), target, replaced)
+    return _relabelled(ctx, vector(args, 0, call), target, replaced)
 
 
-def _label_join(_: EvalContext, args: Sequence[Value], call: Call) -> Value:
+def _label_join(ctx: EvalContext, args: Sequence[Value], call: Call) -> Value:
     """Sets a label to the values of others, joined by a separator."""
     target, separator = text(args, 1, call), text(args, 2, call)
     sources = [text(args, place, call) for place in range(3, len(args))]
     for source in sources:
         _check_name(source, "source", call)
     _check_name(target, "destination", call)
-    return _relabelled(
-        vector(args, 0, call),
-        target,
-        lambda labels: separator.join(labels.get(source) for source in sources),
-    )
+
+    def joined(labels: Labels) -> str:
+        parts = [labels.get(source) for source in sources]
+        _ensure_room(ctx, len(separator) * len(parts) + sum(map(len, parts)))
+        return separator.join(parts)
+
+    return _relabelled(ctx, vector(args, 0, call), target, joined)
 
 
-def _relabelled(frame: Frame, target: str, value: Callable[[Labels], str | None]) -> Frame:
+def _ensure_room(ctx: EvalContext, characters: int) -> None:
+    """QueryError where a text would take more memory than the query has left: joined again and
+    again, labels grow by the power of it.
+    """
+    samples = characters // _CHARACTERS
+    if samples > ctx.budget.left():
+        ctx.budget.take(samples)
+
+
+def _relabelled(
+    ctx: EvalContext, frame: Frame, target: str, value: Callable[[Labels], str | None]
+) -> Frame:
     """frame with label target set to value(labels) where that is not None.
 
     A metric name that is set stays, though one before it was to be dropped.
@@ -55,8 +73,10 @@ def _relabelled(frame: Frame, target: str, value: Callable[[Labels], str | None]
     rows = list(frame.labels)
     drop_name = frame.drop_name.copy()
     for row, labels in enumerate(rows):
+        ctx.check_deadline()
         new = value(labels)
         if new is not None:
+            ctx.budget.keep(len(new) // _CHARACTERS, 0)
             rows[row] = Labels.of({**dict(labels), target: new})
             drop_name[row] &= target != METRIC_NAME
     return unite(Frame(rows, frame.values, frame.present, drop_name))
@@ -82,7 +102,7 @@ def _sorted_by_label(*, descending: bool) -> Function:
         names = [text(args, place, call) for place in range(1, len(args))]
         if warn_of_range(ctx):
             return frame
-        key = cmp_to_key(partial(_compare, names))
+        key = cmp_to_key(partial(_compare, ctx, names))
         rows = range(frame.rows)
         order = sorted(rows, key=lambda row: key(frame.labels[row]), reverse=descending)
         return frame.take(np.array(order, dtype=np.intp))
@@ -90,8 +110,9 @@ def _sorted_by_label(*, descending: bool) -> Function:
     return apply
 
 
-def _compare(names: Sequence[str], left: Labels, right: Labels) -> int:
+def _compare(ctx: EvalContext, names: Sequence[str], left: Labels, right: Labels) -> int:
     """By the labels named, numbers in them as numbers; where these are equal, by all labels."""
+    ctx.check_deadline()
     for name in names:
         order = natural_order(left.get(name), right.get(name))
         if order:

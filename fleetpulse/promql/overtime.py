@@ -64,12 +64,12 @@ def last_over_time(windows: Windows, _scalars: Sequence[Floats], _ctx: EvalConte
 
 
 def ts_of_first(windows: Windows, _scalars: Sequence[Floats], _ctx: EvalContext) -> Reduced:
-    at = windows.times[windows.first_index()] / 1000
+    at = windows.times_at(windows.first_index()) / 1000
     return _same_for_all(windows, at), windows.having(1)
 
 
 def ts_of_last(windows: Windows, _scalars: Sequence[Floats], _ctx: EvalContext) -> Reduced:
-    at = windows.times[windows.last_index()] / 1000
+    at = windows.times_at(windows.last_index()) / 1000
     return _same_for_all(windows, at), windows.having(1)
 
 
@@ -154,7 +154,7 @@ def double_exponential_smoothing(
     for k, live, index, values in scan(windows, ctx.check_deadline):
         if k == 0:
             level = values
-            following = np.minimum(index + 1, len(windows.times) - 1)
+            following = np.minimum(index + 1, windows.samples - 1)
             slope = windows.values[:, following] - values
             continue
         if k > 1:
@@ -173,7 +173,7 @@ def _check_factor(name: str, symbol: str, factor: Floats) -> None:
 
 
 def _same_for_all(windows: Windows, values: Floats) -> Floats:
-    return np.broadcast_to(values, (windows.rows, len(values)))
+    return np.broadcast_to(values, (windows.rows, values.shape[-1]))
 
 
 def _plain_sum(windows: Windows) -> tuple[Floats, Mask]:
@@ -276,9 +276,9 @@ def _time_of_best(
 ) -> Reduced:
     """When, in seconds, the best value was last there; a NaN gives way to anything."""
     best = windows.values[:, windows.first_index()]
-    at = np.broadcast_to(windows.times[windows.first_index()], best.shape)
+    at = np.broadcast_to(windows.times_at(windows.first_index()), best.shape)
     for _, live, index, values in scan(windows, ctx.check_deadline):
         wins = live & (better(values, best) | np.isnan(best))
         best = np.where(wins, values, best)
-        at = np.where(wins, windows.times[index], at)
+        at = np.where(wins, windows.times_at(index), at)
     return at / 1000, windows.having(1)

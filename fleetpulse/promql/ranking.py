@@ -14,32 +14,41 @@ from fleetpulse.promql.summation import Counts
 
 Picker = Callable[[EvalContext, Groups, Frame, Floats], Frame]
 
+_AT_ONCE = 1 << 20  # rows × steps ordered by one call
 # What Prometheus compares k with: the limits of int64 that a float64 can hold.
 _MIN_K, _MAX_K = -9223372036854775808.0, 9223372036854774784.0
 
 
-def _topk(_: EvalContext, groups: Groups, frame: Frame, k: Floats) -> Frame:
-    return _best(groups, frame, k, -frame.values)
+def _topk(ctx: EvalContext, groups: Groups, frame: Frame, k: Floats) -> Frame:
+    return _best(ctx, groups, frame, k, np.negative)
 
 
-def _bottomk(_: EvalContext, groups: Groups, frame: Frame, k: Floats) -> Frame:
-    return _best(groups, frame, k, frame.values)
+def _bottomk(ctx: EvalContext, groups: Groups, frame: Frame, k: Floats) -> Frame:
+    return _best(ctx, groups, frame, k, np.positive)
 
 
-def _best(groups: Groups, frame: Frame, k: Floats, keys: Floats) -> Frame:
+def _best(
+    ctx: EvalContext, groups: Groups, frame: Frame, k: Floats, key: Callable[[Floats], Floats]
+) -> Frame:
     """The k rows of each group with the smallest keys, NaN last; of equals, the earlier rows.
 
-    At a single step they come in that order, group by group, as an instant query shows them.
+    At a single step they come in that order, group by group, as an instant query shows them. Some
+    steps at a time, as ordering them takes several times the memory that they do.
     """
     limits = _limits(k, frame)
     kept = np.zeros_like(frame.present)
     ranked = []
     for rows in groups.members():
-        # lexsort sorts by the last key first: absent cells come behind all others.
-        order = np.lexsort((keys[rows], ~frame.present[rows]), axis=0)
-        rank = np.empty_like(order)
-        np.put_along_axis(rank, order, np.arange(len(rows))[:, None], axis=0)
-        kept[rows] = frame.present[rows] & (rank < limits)
+        at_once = max(1, _AT_ONCE // len(rows))
+        for begin in range(0, frame.steps, at_once):
+            ctx.check_deadline()
+            part = slice(begin, begin + at_once)
+            present = frame.present[rows, part]
+            # lexsort sorts by the last key first: absent cells come behind all others.
+            order = np.lexsort((key(frame.values[rows, part]), ~present), axis=0)
+            rank = np.empty_like(order)
+            np.put_along_axis(rank, order, np.arange(len(rows))[:, None], axis=0)
+            kept[rows, part] = present & (rank < limits[part])
         ranked.append(rows[order[:, 0]] if frame.steps == 1 else rows)
     result = Frame(frame.labels, frame.values, kept, frame.drop_name)
     if frame.steps == 1 and ranked:
@@ -81,7 +90,10 @@ def _limit_ratio(ctx: EvalContext, _: Groups, frame: Frame, ratio: Floats) -> Fr
     _warn_of_ratio(ctx, highest, 1.0, capped=highest > 1)
     _warn_of_ratio(ctx, lowest, -1.0, capped=lowest < -1)
     limits = np.clip(ratio, -1.0, 1.0)
-    hashes = np.array([labels_hash(labels) for labels in frame.labels], dtype=np.float64)
+    hashes = np.zeros(frame.rows)
+    for row, labels in enumerate(frame.labels):
+        ctx.check_deadline()
+        hashes[row] = labels_hash(labels)
     offsets = (hashes / float(2**64))[:, None]
     # A ratio of 0 keeps nothing, and no hash is below 0.
     kept = np.where(limits >= 0, offsets < limits, offsets >= 1.0 + limits)

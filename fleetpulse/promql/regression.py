@@ -18,7 +18,7 @@ _LONG = 8
 
 def deriv(windows: Windows, _scalars: Sequence[Floats], ctx: EvalContext) -> Reduced:
     # Times near the values in use keep the sums small, and so exact.
-    origin = windows.times[windows.first_index()]
+    origin = windows.times_at(windows.first_index())
     return _regression(windows, origin, ctx)[0], windows.having(2)
 
 
@@ -56,7 +56,7 @@ def _sums_by_scan(windows: Windows, origin: Ints, ctx: EvalContext) -> Sums:
     zero = np.zeros((windows.rows, len(windows.lo)))
     sums, losses = [zero] * 4, [zero] * 4
     for _, live, index, y in scan(windows, ctx.check_deadline):
-        x = np.broadcast_to((windows.times[index] - origin) / 1000, y.shape)
+        x = np.broadcast_to((windows.times_at(index) - origin) / 1000, y.shape)
         for i, term in enumerate((x, y, x * y, x * x)):
             sums[i], losses[i] = kahan.add_where(live, sums[i], losses[i], term)
     x_sum, y_sum, xy_sum, xx_sum = (total + lost for total, lost in zip(sums, losses, strict=True))
@@ -70,8 +70,9 @@ def _sums_by_window(windows: Windows, origin: Ints, ctx: EvalContext) -> Sums:
     for step in np.flatnonzero(windows.counts).tolist():
         ctx.check_deadline()
         inside = slice(windows.lo[step], windows.hi[step])
-        x = ((windows.times[inside] - origin[step]) / 1000)[None, :]
+        x = (windows.by_row(windows.times[..., inside]) - origin[..., step, None]) / 1000
         y = windows.values[:, inside]
+        x = np.atleast_2d(x)
         x_sum[:, step], xx_sum[:, step] = kahan.total(x), kahan.total(x * x)
         y_sum[:, step], xy_sum[:, step] = kahan.total(y), kahan.total(x * y)
     return x_sum, y_sum, xy_sum, xx_sum

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fleetpulse.model import Labels, Series
+from fleetpulse.promql.stats import QueryStats
 from fleetpulse.storage.base import Tier
 
 
@@ -41,22 +42,33 @@ class Matrix:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """data with Prometheus' annotations: warnings and infos, each once."""
+    """data with Prometheus' annotations: warnings and infos, each once.
+
+    stats: what the query took, where the engine knows.
+    """
 
     data: Scalar | String | Vector | Matrix
     warnings: tuple[str, ...] = ()
     infos: tuple[str, ...] = ()
+    stats: QueryStats | None = None
 
 
 class QueryEngine(Protocol):
     """Answers PromQL. Safe from any thread. Raises QueryError and StorageError."""
 
     def instant(
-        self, expr: str, at_ms: int, *, timeout: float | None = None, tier: Tier | None = None
+        self,
+        expr: str,
+        at_ms: int,
+        *,
+        timeout: float | None = None,
+        tier: Tier | None = None,
+        lookback_ms: int | None = None,
     ) -> Result:
         """The expression at one time. timeout in seconds, at most the engine's own.
 
         tier: what may stand in for samples (storage.base.Hints); None is the engine's own choice.
+        lookback_ms: how old a sample a selector still takes; likewise.
         """
 
     def range(
@@ -68,5 +80,6 @@ class QueryEngine(Protocol):
         *,
         timeout: float | None = None,
         tier: Tier | None = None,
+        lookback_ms: int | None = None,
     ) -> Result:
         """The expression at start, start+step, … up to end inclusive; data is a Matrix."""

@@ -1,11 +1,12 @@
 """Subqueries: an expression evaluated at steps of its own, then taken as a range vector."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fleetpulse.errors import QueryError
 from fleetpulse.model import Labels, Series
-from fleetpulse.promql.context import EvalContext, too_many_samples
-from fleetpulse.promql.frames import Frame, Mask
+from fleetpulse.promql.context import EvalContext
+from fleetpulse.promql.frames import Frame
 from fleetpulse.promql.selectors import RangeVector, evaluation_times, group
 from fleetpulse.promql.syntax import Subquery
 
@@ -22,8 +23,8 @@ def inner_context(node: Subquery, ctx: EvalContext) -> EvalContext:
     first, last = int(ends.min()) - node.range_ms, int(ends.max())
     begin = (first // step + 1) * step
     count = max(0, (last - begin) // step + 1)
-    if count > ctx.budget.left():
-        raise too_many_samples()
+    # The steps themselves, which a subquery inside has more of.
+    ctx.budget.take(count)
     steps = begin + step * np.arange(count, dtype=np.int64)
     return ctx.at_steps(steps, step)
 
@@ -38,18 +39,23 @@ def as_range(node: Subquery, frame: Frame, inner: EvalContext, ctx: EvalContext)
 
 
 def as_series(frame: Frame, ctx: EvalContext) -> list[Series]:
-    """One series a row, with a sample at each step where the row is present."""
-    full: Mask = np.all(frame.present, axis=1)
-    return [
-        Series(frame.labels[row], ctx.steps_ms, frame.values[row])
-        if full[row]
-        else Series(
-            frame.labels[row],
-            ctx.steps_ms[frame.present[row]],
-            frame.values[row][frame.present[row]],
-        )
-        for row in range(frame.rows)
-    ]
+    """One series a row, with a sample at each step where the row is present.
+
+    Rows that are present at the same steps share one array of times.
+    """
+    full = np.all(frame.present, axis=1).tolist()
+    known: dict[bytes, NDArray[np.int64]] = {}
+    series = []
+    for row, labels in enumerate(frame.labels):
+        times, values = ctx.steps_ms, frame.values[row]
+        if not full[row]:
+            here = frame.present[row]
+            key = here.tobytes()
+            if key not in known:
+                known[key] = ctx.steps_ms[here]
+            times, values = known[key], values[here]
+        series.append(Series(labels, times, values))
+    return series
 
 
 def merge_rows(frame: Frame) -> Frame:

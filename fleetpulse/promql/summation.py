@@ -1,9 +1,10 @@
 """Sums and means of groups of rows, compensated so that cancellation loses nothing.
 
-Prometheus adds a group's values one by one with Neumaier's compensation. Here pairs of rows are
-added, then pairs of pairs, each addition with its exact rounding error (Knuth's TwoSum): as
-exact, and a handful of array operations instead of one for each row. Where such a sum is not
-finite the order of additions shows in the result; those few cells are added one by one.
+Prometheus adds a group's values one by one with Neumaier's compensation. Here the second half of
+the rows is added to the first, then half of those, each addition with its exact rounding error
+(Knuth's TwoSum): as exact, and a handful of array operations instead of one for each row. Groups
+of the same size are added together. Where such a sum is not finite the order of additions shows
+in the result; those few cells are added one by one.
 """
 
 from collections.abc import Callable
@@ -12,20 +13,25 @@ import numpy as np
 
 from fleetpulse.promql import kahan
 from fleetpulse.promql.frames import Floats, Mask
-from fleetpulse.promql.groups import Groups, Index
+from fleetpulse.promql.groups import Groups
 
 Counts = Floats
+
+# Values added at once: with what is made of them they stay in the processor's cache. But never
+# fewer steps than a few of its lines hold.
+_AT_ONCE, _STEPS = 1 << 15, 32
+_HALF_OF_ALL = 2.0**1022  # no sum of smaller sizes gets infinite on the way, whatever the order
 
 
 def group_sums(groups: Groups, values: Floats, present: Mask) -> Floats:
     """(groups, steps): the sum of what is present, 0 where nothing is."""
-    total, error = _tree_sum(groups, np.where(present, values, 0.0))
+    total, error = _tree_sum(groups, _only_present(values, present))
     return _mend(groups, values, present, total + error, _sum_in_order)
 
 
 def group_means(groups: Groups, values: Floats, present: Mask, counts: Counts) -> Floats:
     """(groups, steps): the mean of what is present; counts: how many rows are, at least 1."""
-    total, error = _tree_sum(groups, np.where(present, values, 0.0))
+    total, error = _tree_sum(groups, _only_present(values, present))
     return _mend(groups, values, present, total / counts + error / counts, _mean_in_order)
 
 
@@ -41,32 +47,49 @@ def group_variances(groups: Groups, values: Floats, present: Mask, counts: Count
     return np.add(*_tree_sum(groups, squares)) / counts
 
 
+def _only_present(values: Floats, present: Mask) -> Floats:
+    return values if present.all() else np.where(present, values, 0.0)
+
+
 def _tree_sum(groups: Groups, values: Floats) -> tuple[Floats, Floats]:
     """(groups, steps): each group's sum as rounded, and the rounding errors to add to it.
 
-    The two together are NaN where anything on the way was not finite.
+    The two together are NaN where anything on the way was not finite, or would not be if added
+    in another order.
     """
-    total, error = values[groups.order], np.zeros_like(values)
-    member = _places(groups)
-    while len(member) and member.max() > 0:
-        first = np.flatnonzero(member % 2 == 0)
-        paired = np.append(member, 0)[first + 1] == member[first] + 1
-        into, other = first[paired], first[paired] + 1
-        left, right = total[into], total[other]
-        added = left + right
-        error[into] += error[other] + _rounding_error(left, right, added)
-        total[into] = added
-        total, error, member = total[first], error[first], member[first] // 2
     sums = np.zeros((groups.count, values.shape[1]))
     errors = np.zeros_like(sums)
-    sums[groups.filled], errors[groups.filled] = total, error
+    # fmax: of what is not finite, the sum tells itself.
+    if np.fmax.reduce(np.abs(values), axis=None, initial=0.0) * len(values) > _HALF_OF_ALL:
+        sizes = groups.reduce(np.add, np.abs(values))
+        errors[~(sizes < _HALF_OF_ALL) & (groups.sizes > 1)[:, None]] = np.nan
+    for which, rows in groups.by_size():
+        width = max(_STEPS, _AT_ONCE // rows.size)
+        for begin in range(0, values.shape[1], width):
+            part = slice(begin, begin + width)
+            sums[which, part], error = _halved(values[rows, part])
+            errors[which, part] += error
     return sums, errors
 
 
-def _places(groups: Groups) -> Index:
-    """For the rows in the groups' order: 0 for the first of its group, 1 for the second, …"""
-    sizes = np.diff(np.append(groups.starts, len(groups.order)))
-    return np.arange(len(groups.order)) - np.repeat(groups.starts, sizes)
+def _halved(total: Floats) -> tuple[Floats, Floats]:
+    """(groups, rows, steps) → the sums over the rows, and their errors."""
+    error = np.zeros((len(total), 1, 1))
+    while total.shape[1] > 1:
+        rows = total.shape[1]
+        half = (rows + 1) // 2
+        left, right = total[:, : rows - half], total[:, half:]
+        added = np.empty((len(total), half, total.shape[2]))
+        # The middle one of an odd number goes on as it is.
+        added[:, -1], paired = total[:, half - 1], added[:, : rows - half]
+        np.add(left, right, out=paired)
+        lost = np.zeros_like(added)
+        lost[:, : rows - half] = _rounding_error(left, right, paired)
+        if error.shape == total.shape:
+            lost += error[:, :half]
+            lost[:, : rows - half] += error[:, half:]
+        total, error = added, lost
+    return total[:, 0], error[:, 0]
 
 
 def _rounding_error(left: Floats, right: Floats, added: Floats) -> Floats:

@@ -4,8 +4,9 @@ A window holds the samples in (start, end]: left-open, as Prometheus 3 has it. A
 (rows, samples) on the way in and (rows, steps) on the way out.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from fleetpulse.promql.frames import Floats, Mask
 
 Ints = NDArray[np.int64]
+Number = TypeVar("Number", np.int64, np.float64)
 
 # At most this many values are laid out at once where windows are copied side by side.
 _CHUNK = 1 << 20
@@ -23,6 +25,9 @@ _BLOCK, _SHARED = 64, 8
 @dataclass(frozen=True, slots=True)
 class Windows:
     """times int64 (samples,), values float64 (rows, samples), at least one sample.
+
+    Series of several targets may be together, where their windows are the same samples by number:
+    times are then (targets, samples), and target (rows,) says of each row whose they are.
 
     Window i is samples lo[i]:hi[i], those in (start_ms[i], end_ms[i]]; steps_ms[i] is the time of
     the evaluation, which differs from end_ms with offset and @.
@@ -35,6 +40,7 @@ class Windows:
     start_ms: Ints
     end_ms: Ints
     steps_ms: Ints
+    target: NDArray[np.intp] | None = None
 
     @classmethod
     def cut(
@@ -43,6 +49,23 @@ class Windows:
         lo = np.searchsorted(times, start_ms, side="right")
         hi = np.maximum(lo, np.searchsorted(times, end_ms, side="right"))
         return cls(times, values, lo, hi, start_ms, end_ms, steps_ms)
+
+    @classmethod
+    def together(cls, parts: "Sequence[Windows]") -> "Windows":
+        """One of all parts, whose windows are the same samples by number."""
+        one = parts[0]
+        if len(parts) == 1:
+            return one
+        return cls(
+            np.stack([part.times for part in parts]),
+            np.concatenate([part.values for part in parts]),
+            one.lo,
+            one.hi,
+            one.start_ms,
+            one.end_ms,
+            one.steps_ms,
+            np.repeat(np.arange(len(parts)), [part.rows for part in parts]),
+        )
 
     @property
     def rows(self) -> int:
@@ -57,9 +80,25 @@ class Windows:
         """The samples in the fullest window."""
         return int(self.counts.max(initial=0))
 
+    @property
+    def samples(self) -> int:
+        return int(self.values.shape[1])
+
+    def times_at(self, index: Ints) -> Ints:
+        """Of samples by number, (steps,) or (rows, steps)."""
+        return self.by_row(self.target_times_at(index))
+
+    def target_times_at(self, index: Ints) -> Ints:
+        """The same, (steps,) or (targets, steps): what is reckoned from them is so less often."""
+        return self.times[..., index]
+
+    def by_row(self, told: NDArray[Number]) -> NDArray[Number]:
+        """What is told (steps,), of all alike, or (targets, steps): then (rows, steps)."""
+        return told if self.target is None else told[self.target]
+
     def first_index(self) -> Ints:
         """Of each window; any valid index where the window is empty."""
-        return np.minimum(self.lo, len(self.times) - 1)
+        return np.minimum(self.lo, self.samples - 1)
 
     def last_index(self) -> Ints:
         return np.maximum(self.hi - 1, 0)
@@ -70,14 +109,10 @@ class Windows:
 
     def only(self, rows: NDArray[np.intp] | slice) -> "Windows":
         """The same windows over some of the series."""
-        return Windows(
-            self.times,
-            self.values[rows],
-            self.lo,
-            self.hi,
-            self.start_ms,
-            self.end_ms,
-            self.steps_ms,
+        return replace(
+            self,
+            values=self.values[rows],
+            target=None if self.target is None else self.target[rows],
         )
 
 
@@ -119,7 +154,7 @@ def scan(windows: Windows, check: Callable[[], None]) -> Iterator[tuple[int, Mas
     live (steps,): windows with a k-th sample. index (steps,): where in the series it is.
     values (rows, steps): the k-th samples; anything where not live. check is called each turn.
     """
-    last = len(windows.times) - 1
+    last = windows.samples - 1
     for k in range(windows.longest):
         check()
         index = windows.lo + k
@@ -140,5 +175,5 @@ def spread(windows: Windows, row: int) -> Iterator[tuple[slice, Floats]]:
         part = slice(begin, begin + size)
         index = windows.lo[part, None] + offsets
         inside = index < windows.hi[part, None]
-        values = windows.values[row][np.minimum(index, len(windows.times) - 1)]
+        values = windows.values[row][np.minimum(index, windows.samples - 1)]
         yield part, np.where(inside, values, np.nan)

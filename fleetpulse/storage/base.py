@@ -1,7 +1,7 @@
 """What a store must do, and nothing about how."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from fleetpulse.matchers import Matcher
@@ -27,6 +27,7 @@ class Hints:
     tier: raw: samples only. auto: a store may answer from aggregates of windows where the answer
     comes out the same, or where no samples are left. 5m: wherever there are such aggregates.
     max_samples, max_series: raise QueryError("execution", …) rather than return more; 0: no limit.
+    check: to be called now and then in a long selection; what it raises ends that.
     """
 
     step_ms: int = 0
@@ -35,6 +36,7 @@ class Hints:
     max_samples: int = 0
     max_series: int = 0
     tier: Tier = "raw"
+    check: "Callable[[], None] | None" = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,6 +139,8 @@ def _add(
     clock = clocks.get((span, target, n))
     if clock is not None and len(clock.times):
         values = decode_values(blob, clock.samples, mix(span, line, target, n))[clock.wanted]
+        if 2 * len(values) < clock.samples:
+            values = values.copy()  # a view would keep the whole chunk in memory
         budget.take_samples(len(clock.times))
         runs.setdefault((target, line), []).append(Run(clock.times, values))
 

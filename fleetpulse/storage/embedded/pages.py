@@ -11,7 +11,7 @@ from zlib import crc32
 
 import numpy as np
 
-from fleetpulse.model import Page
+from fleetpulse.model import Page, Part
 from fleetpulse.storage.embedded.catalogue import Shape
 from fleetpulse.storage.embedded.checksums import checksum, mix, mixes
 from fleetpulse.storage.embedded.damage import Finding
@@ -38,21 +38,27 @@ Row = tuple[Any, ...]
 
 
 def rows_of(page: Page, target: int, layout: int) -> Iterator[Row]:
-    """The rows for INSERT: one, or one a slot where the page brought its own timestamps."""
-    if page.times_ms is None:
+    """The rows for INSERT: one, or one a slot where the page brought its own timestamps.
+
+    layout: the number of the whole layout, where the page has only a part of it.
+    """
+    part = page.layout if isinstance(page.layout, Part) else None
+    if page.times_ms is None and part is None:
         at = page.at_ms
         vals = page.values.tobytes()
         sums = _sums_of(vals, mix(target, layout, at))
         yield at // SLOT_MS, target, layout, at, at, vals, None, None, sums
         return
-    times = np.array(page.times_ms, np.int64)
     values = np.array(page.values, np.float64)
+    times = np.array(page.times_ms or [page.at_ms] * len(values), np.int64)
+    places = np.arange(len(values)) if part is None else np.array(part.columns)
     order = np.argsort(times // SLOT_MS, kind="stable")
     slots, starts = np.unique((times // SLOT_MS)[order], return_index=True)
     for slot, columns in zip(slots.tolist(), np.split(order, starts[1:]), strict=True):
         taken = times[columns]
         first, last = int(taken.min()), int(taken.max())
-        blobs = (values[columns].tobytes(), taken.tobytes(), columns.astype("<i4").tobytes())
+        cols = places[columns].astype("<i4").tobytes()
+        blobs = (values[columns].tobytes(), taken.tobytes(), cols)
         whole = checksum(*blobs, key=mix(target, layout, first, last))
         yield slot, target, layout, first, last, *blobs, _SUM.pack(whole)
 
@@ -101,7 +107,8 @@ def read_runs(
     ).fetchall()
     if rows:
         rows = _intact(rows, shape.layout, cut, findings)
-        budget.take_samples(len(rows) * len(shape.columns))
+        runs_made = len({row[1] for row in rows}) * len(shape.columns)
+        budget.take_samples(len(rows) * len(shape.columns), runs_made)
     if rows:
         _add_plain(rows, shape, cut, runs)
     query = f"""

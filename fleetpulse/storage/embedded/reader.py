@@ -34,7 +34,7 @@ class Reader:
         # The steps are told by the end, which must then be the one that was asked for.
         step_ms = 0 if hints.range_ms or end_ms > _EVER_MS else hints.step_ms
         start_ms, end_ms = _clamped(start_ms, end_ms)
-        budget = Budget(hints.max_samples)
+        budget = Budget(hints.max_samples, hints.check)
         runs: RunsOf = {}
         parts = tiers.TierParts()
         findings: list[Finding] = []
@@ -48,7 +48,8 @@ class Reader:
                 if plan is not None:
                     until = min(plan.until_ms, end_ms + WINDOW_MS)
                     bounds = (start_ms, until)
-                    tiers.read_parts(db, lines, targets, bounds, plan.column, parts, findings)
+                    column = plan.column
+                    tiers.read_parts(db, lines, targets, bounds, column, budget, parts, findings)
                 bounds = (from_ms, end_ms)
                 chunks.read_runs(db, lines, targets, bounds, budget, runs, findings, step_ms)
                 for shape in group.shapes:

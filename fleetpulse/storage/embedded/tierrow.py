@@ -45,12 +45,18 @@ def encode(windows: Windows, key: int) -> bytes:
         pack_values(last),
         _packed(windows.least, last),
         _packed(windows.greatest, last),
-        _packed(windows.total, windows.samples * last),
+        _packed(windows.total, _steady(windows.samples, last)),
         _packed(windows.again, np.zeros(len(last))),
         _packed_firsts(windows),
     )
     body = b"".join((_KIND, _HEADER.pack(len(windows), *map(len, parts)), *parts))
     return seal(body, key)
+
+
+def _steady(samples: Floats, last: Floats) -> Floats:
+    """The sums of windows whose samples are all the same."""
+    with np.errstate(over="ignore", invalid="ignore"):  # infinite is a sum like any other
+        return samples * last
 
 
 def _packed(values: Floats, expected: Floats) -> bytes:
@@ -97,7 +103,7 @@ def decode(blob: bytes, key: int, wanted: Collection[str] = COLUMNS) -> Windows:
     samples = _counts(parts["samples"], count)
     last = unpack_values(parts["last"], count)
     nothing = np.zeros(count)
-    expected = {"least": last, "greatest": last, "total": samples * last, "again": nothing}
+    expected = {"least": last, "greatest": last, "total": _steady(samples, last), "again": nothing}
     least, greatest, total, again = (
         _column(parts[name], other) if name in wanted else nothing
         for name, other in expected.items()

@@ -113,6 +113,7 @@ def read_parts(
     targets: Ids,
     bounds: tuple[int, int],
     column: str,
+    budget: Budget,
     parts: TierParts,
     findings: list[Finding],
 ) -> None:
@@ -136,6 +137,7 @@ def read_parts(
         except DAMAGE:
             findings.append(Finding("tier", (LEVEL, day, line, target)))
             continue
+        budget.take_samples(_WEIGHT * len(windows.at))
         parts.parts.setdefault((target, line), []).append((day, windows))
 
 
@@ -209,6 +211,7 @@ class Folding:
         return ends[cut], column[cut], windows.samples[cut], crossing[cut], before
 
 
+_WEIGHT = 2  # samples that a window counts as: of each there are several numbers
 _NOTHING: tuple[Times, Floats] = (np.zeros(0, np.int64), np.zeros(0))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from fleetpulse.errors import StorageError
-from fleetpulse.model import Labels, Layout, Metadata, Page
+from fleetpulse.model import Labels, Layout, Metadata, Page, Part
 from fleetpulse.storage.embedded import pages
 from fleetpulse.storage.embedded.catalogue import Catalogue
 from fleetpulse.storage.embedded.checksums import checksum, mix
@@ -77,7 +77,8 @@ class _Interning:
 
     def rows_of(self, page: Page) -> "list[pages.Row]":
         target = self._target(page.target)
-        return list(pages.rows_of(page, target, self._layout(page.layout)))
+        layout = page.layout.whole if isinstance(page.layout, Part) else page.layout
+        return list(pages.rows_of(page, target, self._layout(layout)))
 
     def _target(self, labels: Labels) -> int:
         known = self._catalogue.target_id(labels) or self._targets.get(labels)

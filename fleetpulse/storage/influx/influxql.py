@@ -15,9 +15,12 @@ from fleetpulse.model import METRIC_NAME
 
 # The times that InfluxDB has, in ms; those beyond are an overflow to it.
 EARLIEST_MS, LATEST_MS = -9_223_372_036_854, 9_223_372_036_853
-# Escapes that mean the same for a text as it is stored, where a line break and a last backslash
-# are other characters. A pattern with any other one is not told to the server.
-_SAME = re.compile(r"[^\\\x00-\x1f\x7f]|\\[.dDwWbB+*?(){}|^$\-\[\]/:,=_\"'# ]", re.DOTALL)
+# Characters and escapes that mean the same for a text as it is stored, where a line break, a last
+# backslash and what stands for those are other characters. A pattern with any other one is not told
+# to the server.
+_SAME = re.compile(
+    r"[^\\\x00-\x1f\x7f\ue000-\ue0ff]|\\[.dDwWbB+*?(){}|^$\-\[\]/:,=_\"'# ]", re.DOTALL
+)
 
 
 @dataclass(frozen=True, slots=True)
