@@ -145,7 +145,9 @@ def check(url: str, folder: Path, outcome: Outcome) -> None:
         one = series.get(str(number))
         times = [] if one is None else one.times_ms.tolist()
         values = [] if one is None else one.values.tolist()
-        stored = {(at - START_MS) // STEP_MS: value for at, value in zip(times, values, strict=True)}
+        stored = {
+            (at - START_MS) // STEP_MS: value for at, value in zip(times, values, strict=True)
+        }
         outcome.stored += len(stored)
         count_wrong(stored, number, outcome)
 

@@ -84,7 +84,7 @@ def test_setup_makes_everything_once_and_then_keeps_still(
     assert policies(server) == {"raw": "72h0m0s", "5m": "8760h0m0s"}
     assert main(["influx", "status", *command]) == 0
 
-    written(tmp_path, server, retention={"raw": "3d", "tiers": "0s"})
+    written(tmp_path, server, retention={"raw": "3d", "tiers": 0})
     assert main(["influx", "setup", "--yes", *command]) == 0
     assert not server.query("SHOW CONTINUOUS QUERIES")[0].get("values")
     assert main(["influx", "status", *command]) == 0
@@ -111,6 +111,9 @@ def test_only_an_admin_may_and_the_user_gets_just_the_database(
         mine = InfluxServer(running.url, ("fp", "s'ecret"))
         mine.write("fl eet", f"m value=1 {round(time.time() * 1000)}")
         assert mine.query("SELECT * FROM m", "fl eet")
+        # But neither change nor see the rest.
+        assert main(["influx", "setup", "--yes", "--config", str(file)]) == 2
+        assert "--admin-user" in capsys.readouterr().err
         root = InfluxServer(running.url, ("root", "r'oot"))
         (grants,) = root.query('SHOW GRANTS FOR "fp"')
         assert grants["values"] == [["fl eet", "ALL PRIVILEGES"]]
