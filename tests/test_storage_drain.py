@@ -262,6 +262,15 @@ def test_an_interrupted_turn_ends_after_its_batch(bench: Bench) -> None:
     assert bench.store.batches == [10, 1]
 
 
+def test_an_interrupted_search_for_bad_lines_is_begun_anew(bench: Bench) -> None:
+    bench.put("bad", "a", "b")
+    bench.store.when_asked = bench.drain.interrupt
+    bench.drain.turn()
+    assert (bench.store.batches, bench.tally.failures, len(bench.spool)) == ([3], 0, 1)
+    bench.drain.finish(5.0)
+    assert (sorted(bench.store.taken), bench.tally.bad) == ([b"a", b"b"], [b"bad"])
+
+
 def test_what_is_left_is_sent_after_a_restart(tmp_path: Path) -> None:
     first = Bench(tmp_path / "spool.db")
     first.put("a")

@@ -149,6 +149,14 @@ def test_how_long_to_wait(header: str, seconds: float | None) -> None:
     assert retry_after(header, now=40.0) == seconds
 
 
+def test_a_date_to_come_back_at_is_by_the_servers_clock() -> None:
+    headers = {
+        "Date": "Thu, 01 Jan 1970 00:00:00 GMT",
+        "Retry-After": "Thu, 01 Jan 1970 00:00:30 GMT",
+    }
+    assert refused("s", "m", 503, headers, b"").retry_after == 30.0
+
+
 # --------------------------------------------------------------------------- over HTTP
 
 Post = Callable[[str], None]

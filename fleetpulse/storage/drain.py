@@ -97,7 +97,8 @@ class Drain:
             while not (self._interrupted and deadline is None) and self._send_some(deadline):
                 self._works()
         except StorageError as err:
-            self._back_off(err)
+            if not self._interrupted or deadline is not None:  # else finish() tries again
+                self._back_off(err)
 
     def _works(self) -> None:
         if self._failures:

@@ -74,8 +74,8 @@ class Spool:
         now: Callable[[], float] = time.time,
         steady: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.path = path
-        self._max_items, self._max_bytes, self._max_age = max_items, max_bytes, max_age
+        self.path, self.max_bytes = path, max_bytes
+        self._max_items, self._max_age = max_items, max_age
         self._now, self._clock = now, JumpClock(now, steady)
         self._file = SpoolFile(path, busy_timeout, now)
         self._lock = threading.Lock()  # guards all that follows
@@ -91,7 +91,7 @@ class Spool:
     def put(self, payload: bytes, units: int = 1) -> int:
         """Stores payload for good before it returns; answers how many were dropped for it."""
         with self._lock:
-            if self._max_bytes is not None and len(payload) > self._max_bytes:
+            if self.max_bytes is not None and len(payload) > self.max_bytes:
                 self._dropped[TOO_LARGE] += 1
                 self._dropped_units[TOO_LARGE] += units
                 return 1
@@ -212,7 +212,7 @@ class Spool:
         """Why there is no room for so many bytes; empty where there is."""
         if self._max_items is not None and self._items - gone.items + 1 > self._max_items:
             return ITEMS
-        if self._max_bytes is not None and self._bytes - gone.bytes + coming > self._max_bytes:
+        if self.max_bytes is not None and self._bytes - gone.bytes + coming > self.max_bytes:
             return BYTES
         return ""
 

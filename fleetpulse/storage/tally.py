@@ -60,6 +60,11 @@ class RemoteTally:
             ("spool_batches", "Batches that wait on disk.", lambda: len(spool)),
             ("spool_samples", "Samples that wait on disk.", lambda: spool.units),
             ("spool_bytes", "Bytes that wait on disk.", lambda: spool.size_bytes),
+            (
+                "spool_limit_bytes",
+                "Bytes past which the oldest batches are dropped.",
+                lambda: spool.max_bytes or 0,
+            ),
             ("spool_oldest_seconds", "Age of the oldest batch.", lambda: spool.oldest_age),
         ):
             gauge(name, text).labels(store).set_function(look)

@@ -33,7 +33,7 @@ def refused(
     """store: its kind and URL, for people. mend: which keys to look at where settings are wrong."""
     said = said_in(body)
     message = f"{store}: HTTP {status}: {said}"
-    after = retry_after(headers.get("Retry-After") or "")
+    after = retry_after(headers.get("Retry-After") or "", _date(headers.get("Date") or ""))
     if _is_page(body) or 200 <= status < 300:
         fault: Fault = "moment" if status >= 500 else "settings"
         return SendError(f"{message}; {_ANOTHER}: check storage.url", fault, retry_after=after)
@@ -102,15 +102,24 @@ def _suspected(words: str, listed: frozenset[bytes]) -> Callable[[bytes], bool] 
 
 
 def retry_after(header: str, now: float | None = None) -> float | None:
-    """Seconds, from a number of them or a date (RFC 9110); None where it is neither."""
+    """Seconds, from a number of them or a date (RFC 9110); None where it is neither.
+
+    now: Unix time by the clock of whoever wrote the date; ours where that is not known.
+    """
     header = header.strip()
     if header.isascii() and header.isdigit():
         return float(header[:9])
-    try:
-        at = parsedate_to_datetime(header).timestamp()
-    except (ValueError, TypeError, IndexError):
+    at = _date(header)
+    if at is None:
         return None
     return max(0.0, math.ceil(at - (time.time() if now is None else now)))
+
+
+def _date(header: str) -> float | None:
+    try:
+        return parsedate_to_datetime(header).timestamp()
+    except (ValueError, TypeError, IndexError):
+        return None
 
 
 def _is_page(body: bytes) -> bool:

@@ -45,21 +45,24 @@ def _select(
 ) -> str:
     columns = ", ".join(f"{_name(field)}::field" for field in fields)
     where = " AND ".join([*_times(start_ms, end_ms), *_tags(matchers)])
-    source = _measurements(matchers)
-    if place.policy:
-        source = f"{_name(place.policy)}.{source}"
+    source = _source(place, matchers)
     return f"SELECT {columns} FROM {source} WHERE {where} GROUP BY *"  # noqa: S608 - see _name()
 
 
-def show_series(matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> str:
+def show_series(place: Place, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> str:
     """Series with shards in the time."""
     where = " AND ".join([*_times(start_ms, end_ms), *_tags(matchers)])
-    return f"SHOW SERIES FROM {_measurements(matchers)} WHERE {where}"
+    return f"SHOW SERIES FROM {_source(place, matchers)} WHERE {where}"
 
 
 def _times(start_ms: int, end_ms: int) -> list[str]:
     start, end = max(start_ms, EARLIEST_MS), min(end_ms, LATEST_MS)
     return [f"time >= {start}ms", f"time <= {end}ms"]
+
+
+def _source(place: Place, matchers: Sequence[Matcher]) -> str:
+    source = _measurements(matchers)
+    return f"{_name(place.policy)}.{source}" if place.policy else source
 
 
 def _measurements(matchers: Sequence[Matcher]) -> str:
