@@ -114,7 +114,10 @@ def test_what_is_found_decides(more: dict[str, Any], found: Found2, expected: li
 
 def test_the_task_folds_windows_that_end_with_their_last_sample() -> None:
     assert 'option task = {name: "fleetpulse_5m raw", every: 5m, offset: 30s}' in FLUX
-    assert "begin = date.add(d: 1ms, to: start)" in FLUX
+    assert "stop = int(v: now()) / 300000000000 * 300000000000" in FLUX
+    assert "before = time(v: stop - 1199999000000)" in FLUX
+    assert "begin = time(v: stop - 899999000000)" in FLUX
+    assert "end = time(v: stop + 1000000)" in FLUX
     for field in ("min", "max", "sum", "count", "last", "increase"):
         assert f'set(key: "_field", value: "{field}")' in FLUX
     assert FLUX.count('offset: 1ms, timeSrc: "_start", createEmpty: false') == 6
@@ -215,7 +218,7 @@ def test_a_backfill_asks_for_a_day_at_a_time(server: FakeInflux2) -> None:
     setup = Influx2Setup(given, given, now=lambda: now)
     assert [done for done, _, _ in setup.backfill()] == [1, 2, 3, 4, 5, 6, 7]
     setup.close()
-    assert "stop = 2023-11-14T22:15:00Z" in server.queries[-1]
+    assert "end = 2023-11-14T22:15:00.001Z" in server.queries[-1]
     assert all('to(bucket: "raw_5m", org: "fleet")' in flux for flux in server.queries)
 
 

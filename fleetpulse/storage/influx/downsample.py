@@ -10,18 +10,13 @@ https://docs.influxdata.com/flux/v0/stdlib/universe/.
 from datetime import UTC, datetime
 
 from fleetpulse.storage.embedded.windows import WINDOW_MS
+from fleetpulse.storage.influx.influxql import quoted
 from fleetpulse.storage.influx.series import SHIFT_MS
 
 CQ_NAME = "fleetpulse_5m"
 # Windows that are made anew each time, so that samples which come late are in them.
 LATE_MINUTES = 15
 _FIELDS = ("min", "max", "sum", "count", "last")
-
-
-def quoted(name: str) -> str:
-    """A name in InfluxQL."""
-    escaped = name.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-    return f'"{escaped}"'
 
 
 def _fold(database: str, raw: str, tier: str, where: str = "") -> str:
@@ -64,15 +59,17 @@ def task_name(bucket: str) -> str:
 
 def task(bucket: str, tier: str, org: str) -> str:
     """The Flux of a task: the last windows, made anew every five minutes."""
+    late_ms = LATE_MINUTES * 60_000
     return "\n".join(
         [
-            'import "date"',
-            "",
             # Half a minute later, so that what was scraped at the end has come.
             f"option task = {{name: {_text(task_name(bucket))}, every: 5m, offset: 30s}}",
             "",
-            "stop = date.truncate(t: now(), unit: 5m)",
-            f"start = date.sub(d: {LATE_MINUTES}m, from: stop)",
+            # In nanoseconds: date.truncate() knows no five minutes.
+            f"stop = int(v: now()) / {_ns(WINDOW_MS)} * {_ns(WINDOW_MS)}",
+            f"before = time(v: stop - {_ns(late_ms + WINDOW_MS - SHIFT_MS)})",
+            f"begin = time(v: stop - {_ns(late_ms - SHIFT_MS)})",
+            f"end = time(v: stop + {_ns(SHIFT_MS)})",
             *_fold_flux(bucket, tier, org),
         ]
     )
@@ -82,10 +79,9 @@ def fold_flux(bucket: str, tier: str, org: str, start_ms: int, end_ms: int) -> s
     """What the task does, for windows that begin from start_ms on and before end_ms."""
     return "\n".join(
         [
-            'import "date"',
-            "",
-            f"stop = {_time(end_ms)}",
-            f"start = {_time(start_ms)}",
+            f"before = {_time(start_ms - WINDOW_MS + SHIFT_MS)}",
+            f"begin = {_time(start_ms + SHIFT_MS)}",
+            f"end = {_time(end_ms + SHIFT_MS)}",
             *_fold_flux(bucket, tier, org),
         ]
     )
@@ -100,8 +96,6 @@ def _fold_flux(bucket: str, tier: str, org: str) -> list[str]:
         for field in _FIELDS
     ]
     return [
-        f"begin = date.add(d: {SHIFT_MS}ms, to: start)",
-        f"end = date.add(d: {SHIFT_MS}ms, to: stop)",
         "values = (start) =>",
         f"    from(bucket: {_text(bucket)})",
         "        |> range(start: start, stop: end)",
@@ -110,7 +104,7 @@ def _fold_flux(bucket: str, tier: str, org: str) -> list[str]:
         "union(",
         "    tables: [",
         *(f"    {fold}" for fold in folds),
-        "        values(start: date.sub(d: 5m, from: begin))",
+        "        values(start: before)",
         "            |> difference(nonNegative: true, initialZero: true)",
         "            |> range(start: begin, stop: end)",
         f"            |> aggregateWindow(fn: sum, {window})",
@@ -129,4 +123,10 @@ def _text(text: str) -> str:
 
 
 def _time(at_ms: int) -> str:
-    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    """RFC 3339, to the millisecond."""
+    at = datetime.fromtimestamp(at_ms // 1000, UTC)
+    return f"{at:%Y-%m-%dT%H:%M:%S}.{at_ms % 1000:03}Z"
+
+
+def _ns(ms: int) -> int:
+    return ms * 1_000_000

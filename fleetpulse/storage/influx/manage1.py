@@ -11,8 +11,9 @@ from fleetpulse.errors import StorageError
 from fleetpulse.storage.embedded.windows import WINDOW_MS
 from fleetpulse.storage.influx.answers import said_in
 from fleetpulse.storage.influx.config import Influx1Config
-from fleetpulse.storage.influx.downsample import CQ_NAME, fold_statement, quoted
+from fleetpulse.storage.influx.downsample import CQ_NAME, fold_statement
 from fleetpulse.storage.influx.http1 import CannotReachError, Influx1Http
+from fleetpulse.storage.influx.influxql import quoted
 from fleetpulse.storage.influx.plan import Step, kept_seconds
 from fleetpulse.storage.influx.setup1 import (
     Found1,

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from fleetpulse.storage.influx.config import Influx1Config
-from fleetpulse.storage.influx.downsample import CQ_NAME, continuous_query, quoted, same_query
+from fleetpulse.storage.influx.downsample import CQ_NAME, continuous_query, same_query
+from fleetpulse.storage.influx.influxql import literal, quoted
 from fleetpulse.storage.influx.plan import DAY, FOREVER, Step, kept, kept_seconds
 
 # Of a new database whose policy the configuration leaves open.
@@ -121,7 +122,7 @@ def _query(config: Influx1Config, found: Found1, raw: str) -> list[Step[str]]:
 def _user(config: Influx1Config, found: Found1, password: str) -> list[Step[str]]:
     name, steps = config.username, list[Step[str]]()
     if found.grants is None:
-        statement = f"CREATE USER {quoted(name)} WITH PASSWORD {_text(password)}"
+        statement = f"CREATE USER {quoted(name)} WITH PASSWORD {literal(password)}"
         steps.append(Step("+", f"create user {name}, with storage.password", (statement,)))
     else:
         steps.append(Step("=", f"user {name}"))
@@ -130,11 +131,6 @@ def _user(config: Influx1Config, found: Found1, password: str) -> list[Step[str]
         return [*steps, Step("=", f"user {name} may read and write {config.database}")]
     grant = f"GRANT ALL ON {quoted(config.database)} TO {quoted(name)}"
     return [*steps, Step("+", f"let user {name} read and write {config.database}", (grant,))]
-
-
-def _text(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n")
-    return f"'{escaped}'"
 
 
 _UNIT = {"h": 3600, "m": 60, "s": 1}
