@@ -142,7 +142,12 @@ class Influx2Setup:
         raise StorageError(told, retriable=False)
 
     def _bucket(self, org: str, name: str) -> Any:
-        found = self._client.buckets_api().find_buckets(name=name, org_id=org).buckets or []
+        try:
+            found = self._client.buckets_api().find_buckets(name=name, org_id=org).buckets or []
+        except ApiException as err:
+            if err.status == 404:  # 2.7 says so of a name that no bucket has
+                return None
+            raise
         return next((one for one in found if one.name == name), None)
 
     def _known(self, org: str, name: str) -> Any:
