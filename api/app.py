@@ -24,6 +24,7 @@ from api import (
 )
 from api.about import About
 from api.auth import Gate
+from api.body import FormRequest
 from api.compress import compress
 from api.config import ApiConfig
 from api.inventory import Inventory
@@ -125,6 +126,7 @@ def _watched(
 
 def _bare_app(config: ApiConfig) -> Flask:
     app = Flask("api", static_folder=None)
+    app.request_class = FormRequest
     # Read by Flask while the body comes in: also where the sender does not tell its length.
     app.config["MAX_CONTENT_LENGTH"] = config.push.max_body
     app.config["MAX_FORM_MEMORY_SIZE"] = 1 << 20

@@ -1,6 +1,7 @@
 """Request bodies: read and decompressed within bounds, whatever the sender claims."""
 
 import zlib
+from io import BytesIO
 from typing import IO
 
 from flask import Request
@@ -10,6 +11,23 @@ from api.respond import Refusal, bad_data
 _CHUNK = 64 << 10
 _MEMBERS = 1000  # of a gzip body; each costs a copy of what follows it
 _GZIP = 31  # zlib's number for a gzip header and checksum
+
+
+class FormRequest(Request):
+    """A request whose form is read whole or refused (413), also where its length is not told.
+
+    Werkzeug takes such a form to end at the limit: parameters would be cut off without a word.
+    """
+
+    def _get_stream_for_parsing(self) -> IO[bytes]:
+        stream = super()._get_stream_for_parsing()
+        limit = self.max_content_length
+        # One that cannot be larger than the limit is told by its length, and refused by it.
+        if limit is None or self.content_length is not None:
+            return stream
+        # Werkzeug's own stream ends at the limit, even in the middle of a body that fills it.
+        whole = _read(stream, limit - 1)
+        return BytesIO(whole)
 
 
 def read_body(req: Request, max_body: int, max_decompressed: int) -> bytes:

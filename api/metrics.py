@@ -25,6 +25,7 @@ _HOUR_MS = 3_600_000
 _POINTS = 250  # about as many as a chart has room for
 _MIN_STEP = 10.0
 _MAX_POINTS = 1_000_000  # of one answer
+_MAX_NAME = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,23 +103,31 @@ def _expr(asked: _Asked, templates: Templates, reader: SeriesReader) -> str:
     template = templates.by_name.get(asked.metric)
     if template is not None:
         expr = template.expr(asked.server, asked.step)
-        # Within a step the template is looked at ten times, but not more often than scraped.
-        inner = f"({expr})[{step}:{format_duration(max(asked.step / 10, 1.0))}]"
+        # Within a step the template is looked at ten times, but not more often than scraped, and
+        # at least once.
+        often = min(max(asked.step / 10, 1.0), asked.step)
+        inner = f"({expr})[{step}:{format_duration(often)}]"
     else:
         _check_known(asked, templates, reader)
-        expr = fill_server(f"{asked.metric}{{$server}}", asked.server)
+        expr = fill_server(_selector(asked.metric), asked.server)
         inner = f"{expr}[{step}]"
     return expr if asked.aggregate == "last" else f"{asked.aggregate}_over_time({inner})"
 
 
+def _selector(metric: str) -> str:
+    """One with a place for the server, of any name: one that is no word is quoted."""
+    if is_metric_name(metric):
+        return f"{metric}{{$server}}"
+    return f"{{{Matcher(METRIC_NAME, '=', metric)},$server}}"
+
+
 def _check_known(asked: _Asked, templates: Templates, reader: SeriesReader) -> None:
     """Refusal that names what there is, where the metric is no template and not in the store."""
-    if is_metric_name(asked.metric):
-        matcher = Matcher(METRIC_NAME, "=", asked.metric)
-        if reader.label_values(METRIC_NAME, [[matcher]], params.MIN_MS, params.MAX_MS):
-            return
-    elif len(asked.metric) > 200:
+    if len(asked.metric) > _MAX_NAME:
         raise bad_data("metric: no metric has so long a name")
+    matcher = Matcher(METRIC_NAME, "=", asked.metric)
+    if reader.label_values(METRIC_NAME, [[matcher]], params.MIN_MS, params.MAX_MS):
+        return
     stored = reader.label_values(METRIC_NAME, [], params.MIN_MS, params.MAX_MS)
     close = difflib.get_close_matches(asked.metric, [*templates.by_name, *stored], n=3)
     hint = f"did you mean {' or '.join(close)}? " if close else ""

@@ -44,23 +44,26 @@ def pairs_texts(marks: Sequence[str], heads: Sequence[str], rows: Floats) -> Ite
     same = (bits == bits[:, :1]).all(axis=1).tolist()
     with np.errstate(invalid="ignore"):
         numbers = rows.astype(np.int64)
+        even = numbers == rows
     # -0 is a number of its own, and has no sign any more once it is whole.
-    whole = (numbers == rows) & (np.abs(rows) < _WHOLE) & ((numbers != 0) | (bits == 0))
+    whole = even & (np.abs(rows) < _WHOLE) & ((numbers != 0) | (bits == 0))
     wholes, odd = whole.sum(axis=1).tolist(), _odd(rows)
+    # JSON ends these with `.0`, whether they are whole for the quick way or not.
+    zeros = (even | odd).any(axis=1).tolist()
     for row, head in enumerate(heads):
         if same[row]:
             yield _one_value(marks, head, float(rows[row, 0]))
         elif wholes[row] == rows.shape[1]:
             yield _pairs(marks, head, _split(_dumped(numbers[row])))
         else:
-            texts = _texts(rows[row], odd[row], zeros=wholes[row] > 0 or bool(odd[row].any()))
-            yield _pairs(marks, head, texts)
+            yield _pairs(marks, head, _texts(rows[row], odd[row], zeros=zeros[row]))
 
 
 def _odd(values: Floats) -> NDArray[np.bool_]:
     """Where JSON's form differs: it has an exponent, or JSON has no such number."""
     size = np.abs(values)
-    usual: NDArray[np.bool_] = ((size >= 1e-4) & (size < 1e16)) | (size == 0)
+    with np.errstate(invalid="ignore"):  # a NaN may be one that signals
+        usual: NDArray[np.bool_] = ((size >= 1e-4) & (size < 1e16)) | (size == 0)
     return ~usual
 
 

@@ -11,6 +11,7 @@ from typing import Any, TextIO
 from rich.console import Console
 from rich.table import Table
 
+from fleetpulse.errors import StartError
 from fleetpulse.model import METRIC_NAME
 from fleetpulse.values import parse_duration
 from fleetpulse_cli.apiget import post
@@ -44,13 +45,20 @@ class Question:
         return self.start is not None or self.end is not None
 
     def completed(self, now: float) -> "Question":
-        """With the missing ends of a range filled in: until now, from an hour before the end."""
+        """With the missing ends of a range filled in: until now, from an hour before the end.
+
+        StartError where options are of the other kind: they would change nothing.
+        """
+        if not self.is_range and self.step is not None:
+            raise StartError("--step is of a range: add --start or --end, or leave it out")
+        if self.is_range and self.time is not None:
+            raise StartError("--time is one time: leave it out, or --start and --end")
         if not self.is_range:
             return self
         end = self.end or f"{now:.3f}"
         start = self.start or _shift(end, -3600.0) or end
         step = self.step or _sixtieth(start, end)
-        return replace(self, time=None, start=start, end=end, step=step)
+        return replace(self, start=start, end=end, step=step)
 
     @property
     def patience(self) -> float:

@@ -26,7 +26,8 @@ NAMED = [
 @pytest.fixture
 def api(tmp_path: Path) -> Api:
     api = Api(tmp_path)
-    api.reader.held = [series(labels("queue_length", instance="web1"), (NOW_MS, 1.0))]
+    names = "queue_length", "a.b", 'a"}'
+    api.reader.held = [series(labels(name, instance="web1"), (NOW_MS, 1.0)) for name in names]
     return api
 
 
@@ -105,6 +106,8 @@ AGGREGATES = [
     pytest.param("queue_length", "last", "queue_length{}", id="last"),
     pytest.param("queue_length", "max", "max_over_time(queue_length{}[5m])", id="of a metric"),
     pytest.param("load1", "avg", "avg_over_time((node_load1{})[5m:30s])", id="of a template"),
+    pytest.param("a.b", "", '{__name__="a.b",}', id="a name that is no word"),
+    pytest.param('a"}', "sum", 'sum_over_time({__name__="a\\"}",}[5m])', id="one with quotes"),
 ]
 
 
@@ -116,6 +119,11 @@ def test_aggregates_are_over_each_step(
     assert answer.status_code == 200
     assert asked(api) == expected
     parse(expected)
+
+
+def test_a_template_is_looked_at_within_the_shortest_step_too(api: Api) -> None:
+    api.client().get("/api/v1/metrics?metric=load1&aggregate=avg&step=0.5&from=1&to=5")
+    assert asked(api) == "avg_over_time((node_load1{})[500ms:500ms])"
 
 
 @pytest.mark.parametrize(("step", "window"), [("10", "[1m]"), ("1m", "[1m]"), ("1h", "[1h]")])

@@ -332,3 +332,20 @@ def test_a_success_is_told_from_text_and_from_objects_alike(api: Api) -> None:
         assert (
             answer(Result(Matrix([]))).json == success({"resultType": "matrix", "result": []}).json
         )
+
+
+def _asked_in_chunks(api: Api, form: bytes) -> Any:
+    """As gunicorn hands on a body in chunks: it ends by itself, and no header tells where."""
+    return api.client().post(
+        "/api/v1/query",
+        content_type="application/x-www-form-urlencoded",
+        headers={"Transfer-Encoding": "chunked"},
+        environ_overrides={"wsgi.input": io.BytesIO(form), "wsgi.input_terminated": True},
+    )
+
+
+def test_a_form_of_unknown_length_is_never_cut_off(tmp_path: Path) -> None:
+    api = Api(tmp_path)
+    assert _asked_in_chunks(api, b"query=1&time=0").status_code == 200
+    large = _asked_in_chunks(api, b"query=1&time=0&x=" + b"x" * (5 << 20))
+    assert (large.status_code, large.json["errorType"]) == (413, "too_large")

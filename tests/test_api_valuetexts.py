@@ -24,6 +24,9 @@ ROWS = [
     pytest.param([0.5, 1.0, 10.0], id="whole numbers among others"),
     pytest.param([0.5, 0.25, 1e16], id="one with an exponent at the end"),
     pytest.param([1e-7, 0.25, 100.5], id="one with an exponent at the start"),
+    pytest.param([-0.0, 0.5, 0.25], id="a zero with a sign among fractions"),
+    pytest.param([2.0**53, 2.0**53 + 2, 0.5], id="too large for the quick way, among fractions"),
+    pytest.param([2.0**53, 2.0**53 + 2, -0.0], id="none of them for the quick way"),
 ]
 
 
@@ -40,6 +43,15 @@ def test_a_row_is_written_as_each_of_its_values(row: list[float]) -> None:
 @pytest.mark.parametrize("row", ROWS)
 def test_values_of_an_instant_are_written_as_each(row: list[float]) -> None:
     assert value_texts(np.array(row)) == [value_text(value) for value in row]
+
+
+@pytest.mark.filterwarnings("error")
+def test_no_nan_is_warned_of_whatever_its_bits() -> None:
+    signalling = np.array([0x7FF0000000000003], dtype=np.int64).view(np.float64)
+    row = np.array([signalling[0], 1.0])
+    assert value_texts(row) == ["NaN", "1"]
+    matrix = Matrix([Series(Labels.of(), np.array([0, 1000]), row)])
+    assert data_json(matrix).endswith('"values":[[0,"NaN"],[1,"1"]]}]}')
 
 
 @pytest.mark.parametrize(

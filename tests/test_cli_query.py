@@ -149,6 +149,21 @@ def test_a_refused_query_is_shown_with_its_place(
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
+OTHER_KIND = [
+    pytest.param(["--step", "5s"], "--step is of a range", id="a step without a range"),
+    pytest.param(["--time", "7", "--end", "9"], "--time is one time", id="a time and a range"),
+]
+
+
+@pytest.mark.parametrize(("options", "told"), OTHER_KIND)
+def test_an_option_that_would_change_nothing_is_refused(
+    api: Api, capsys: pytest.CaptureFixture[str], options: list[str], told: str
+) -> None:
+    assert main(["query", "up", "--url", api.url, *options]) == 2
+    assert told in capsys.readouterr().err
+    assert not api.forms
+
+
 STATS = {
     "timings": {
         "execTotalTime": 0.0123, "execQueueTime": 0.0001, "queryPreparationTime": 0.003,

@@ -29,6 +29,10 @@ _TOO_MUCH = ("max-select", "limit exceeded", "max-concurrent")
 _MISSING = ("database not found", "retention policy not found", "bucket", "dbrp")
 
 
+class MissingPlaceError(StorageError):
+    """A database, bucket or retention policy that is not there."""
+
+
 class InfluxAsker:
     """Asks one InfluxDB. Safe from any thread.
 
@@ -166,7 +170,7 @@ class InfluxAsker:
         said = " ".join(said.split())[:500]
         if _tells_what_is_missing(said):
             mend = "`fleetpulse influx setup` makes what is missing"
-            return StorageError(f"{self.name}: {said}; {mend}", retriable=False)
+            return MissingPlaceError(f"{self.name}: {said}; {mend}", retriable=False)
         if "timeout" in said:
             return QueryError("timeout", f"{self.name}: {said}")
         if any(words in said for words in _TOO_MUCH):

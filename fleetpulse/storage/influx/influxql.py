@@ -15,9 +15,12 @@ from fleetpulse.model import METRIC_NAME
 
 # The times that InfluxDB has, in ms; those beyond are an overflow to it.
 EARLIEST_MS, LATEST_MS = -9_223_372_036_854, 9_223_372_036_853
-# Escapes that mean the same for a text as it is stored, where a line break and a last backslash
-# are other characters. A pattern with any other one is not told to the server.
-_SAME = re.compile(r"[^\\\x00-\x1f\x7f]|\\[.dDwWbB+*?(){}|^$\-\[\]/:,=_\"'# ]", re.DOTALL)
+# Characters and escapes that mean the same for a text as it is stored, where a line break, a last
+# backslash and what stands for those are other characters. A pattern with any other one is not told
+# to the server.
+_SAME = re.compile(
+    r"[^\\\x00-\x1f\x7f\ue000-\ue0ff]|\\[.dDwWbB+*?(){}|^$\-\[\]/:,=_\"'# ]", re.DOTALL
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +43,10 @@ def select_windows(place: Place, matchers: Sequence[Matcher], start_ms: int, end
 def _select(
     fields: Sequence[str], place: Place, matchers: Sequence[Matcher], start_ms: int, end_ms: int
 ) -> str:
-    columns = ", ".join(f"{_name(field)}::field" for field in fields)
+    columns = ", ".join(f"{quoted(field)}::field" for field in fields)
     where = " AND ".join([*_times(start_ms, end_ms), *_tags(matchers)])
     source = _source(place, matchers)
-    return f"SELECT {columns} FROM {source} WHERE {where} GROUP BY *"  # noqa: S608 - see _name()
+    return f"SELECT {columns} FROM {source} WHERE {where} GROUP BY *"  # noqa: S608 - see quoted()
 
 
 def show_series(place: Place, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> str:
@@ -59,7 +62,7 @@ def _times(start_ms: int, end_ms: int) -> list[str]:
 
 def _source(place: Place, matchers: Sequence[Matcher]) -> str:
     source = _measurements(matchers)
-    return f"{_name(place.policy)}.{source}" if place.policy else source
+    return f"{quoted(place.policy)}.{source}" if place.policy else source
 
 
 def _measurements(matchers: Sequence[Matcher]) -> str:
@@ -67,7 +70,7 @@ def _measurements(matchers: Sequence[Matcher]) -> str:
     named = [one for one in matchers if one.name == METRIC_NAME]
     for one in named:
         if one.op == "=" and _can_be_told(one.value):
-            return _name(stored_measurement(one.value)) if one.value else "/^$/"
+            return quoted(stored_measurement(one.value)) if one.value else "/^$/"
     for one in named:
         if one.op == "=~" and (pattern := _pattern(one.value)) is not None:
             return pattern
@@ -81,13 +84,13 @@ def _tags(matchers: Sequence[Matcher]) -> list[str]:
 
 def _tag(matcher: Matcher) -> str | None:
     """::tag, for a field may have the same name; where no series has it, its text is empty."""
-    tag = f"{_name(stored_tag(matcher.name))}::tag"
+    tag = f"{quoted(stored_tag(matcher.name))}::tag"
     if not _can_be_told(matcher.name):
         return None
     if matcher.op in ("=", "!="):
         if not _can_be_told(matcher.value):
             return None
-        return f"{tag} {matcher.op} {_text(stored(matcher.value))}"
+        return f"{tag} {matcher.op} {literal(stored(matcher.value))}"
     pattern = _pattern(matcher.value)
     return None if pattern is None else f"{tag} {matcher.op} {pattern}"
 
@@ -106,12 +109,14 @@ def _pattern(pattern: str) -> str | None:
     return f"/^(?s:{inner})$/"
 
 
-def _name(name: str) -> str:
+def quoted(name: str) -> str:
+    """A name; no text ends it."""
     escaped = name.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     return f'"{escaped}"'
 
 
-def _text(text: str) -> str:
+def literal(text: str) -> str:
+    """A string; no text ends it."""
     escaped = text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n")
     return f"'{escaped}'"
 

@@ -1,5 +1,6 @@
 """SeriesReader over InfluxQL, which versions 1, 2 and 3 have."""
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -12,7 +13,7 @@ from fleetpulse.storage.embedded.limits import Budget, check_series
 from fleetpulse.storage.embedded.runs import Run
 from fleetpulse.storage.embedded.windows import WINDOW_MS
 from fleetpulse.storage.influx import influxql
-from fleetpulse.storage.influx.ask import InfluxAsker
+from fleetpulse.storage.influx.ask import InfluxAsker, MissingPlaceError
 from fleetpulse.storage.influx.config import Influx1Config, Influx2Config, InfluxRetention
 from fleetpulse.storage.influx.influxql import Place
 from fleetpulse.storage.influx.msgpack import Part
@@ -24,6 +25,8 @@ from fleetpulse.storage.influx.series import (
     labels_of,
     samples_of,
 )
+
+log = logging.getLogger(__name__)
 
 _ALL: tuple[Matcher, ...] = ()
 _ROWS_A_WINDOW = 6  # numbers, each as large as a sample
@@ -64,22 +67,40 @@ class InfluxReader:
     ) -> None:
         self._asker, self._raw, self._windows = asker, raw, windows
         self._retention, self._metadata, self._now = retention, metadata, now
+        self._told_missing = False
 
     def select(
         self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, hints: Hints
     ) -> Sequence[Series]:
         if end_ms < start_ms:
             return []
-        budget = Budget(hints.max_samples, hints.check)
         plan = self._plan(hints, start_ms, end_ms)
-        from_ms = start_ms if plan is None else max(start_ms, plan.until_ms + 1)
-        found = _Found(matchers, hints.max_series)
-        if from_ms <= end_ms:
-            statement = influxql.select(self._raw, matchers, from_ms, end_ms)
+        if plan is not None:
+            try:
+                return self._with_windows(plan, matchers, (start_ms, end_ms), hints)
+            except MissingPlaceError as err:
+                if hints.tier == "5m":
+                    raise
+                self._tell_missing(err)
+        found, _ = self._samples(matchers, start_ms, end_ms, hints)
+        return found.series()
+
+    def _samples(
+        self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, hints: Hints
+    ) -> "tuple[_Found, Budget]":
+        budget, found = Budget(hints.max_samples, hints.check), _Found(matchers, hints.max_series)
+        if start_ms <= end_ms:
+            statement = influxql.select(self._raw, matchers, start_ms, end_ms)
             for part in self._asker.parts(statement, self._raw.database, code_of):
                 budget.take_samples(found.add(part))
-        if plan is None:
-            return found.series()
+        return found, budget
+
+    def _with_windows(
+        self, plan: tiers.Plan, matchers: Sequence[Matcher], bounds: tuple[int, int], hints: Hints
+    ) -> Sequence[Series]:
+        start_ms, end_ms = bounds
+        from_ms = max(start_ms, plan.until_ms + 1)
+        found, budget = self._samples(matchers, from_ms, end_ms, hints)
         until_ms = min(plan.until_ms, end_ms + WINDOW_MS)
         # From the window before the first: what a counter rose since then belongs to the first.
         statement = influxql.select_windows(
@@ -90,6 +111,12 @@ class InfluxReader:
         if not hints.range_ms:
             return found.with_newest((start_ms, min(plan.until_ms, end_ms)), budget)
         return found.folded(tiers.Folding(plan, start_ms, end_ms, found.windows))
+
+    def _tell_missing(self, err: MissingPlaceError) -> None:
+        """Without windows, samples are asked for however old: the server may keep them longer."""
+        if not self._told_missing:
+            self._told_missing = True
+            log.warning("%s; until then, only samples answer", err)
 
     def labels(self, sets: MatcherSets, start_ms: int, end_ms: int) -> list[str]:
         found = self.series(sets, start_ms, end_ms)
@@ -105,10 +132,14 @@ class InfluxReader:
     def series(self, sets: MatcherSets, start_ms: int, end_ms: int) -> list[Labels]:
         found: set[Labels] = set()
         for place in self._places(start_ms):
-            for matchers in sets or [_ALL]:
-                for labels in self._series(place, matchers, start_ms, end_ms):
-                    if labels not in found and all_match(matchers, labels):
-                        found.add(labels)
+            try:
+                for matchers in sets or [_ALL]:
+                    every = self._series(place, matchers, start_ms, end_ms)
+                    found |= {one for one in every if all_match(matchers, one)}
+            except MissingPlaceError as err:
+                if place is self._raw:
+                    raise
+                self._tell_missing(err)
         return sorted(found)
 
     def _series(
@@ -142,7 +173,7 @@ class InfluxReader:
         raw_ms = now_ms - round(self._retention.raw * 1000)
         tier_ms = now_ms - round(self._retention.tiers * 1000)
         made_ms = now_ms - _LATE_MS if hints.tier == "5m" else raw_ms
-        if start_ms > made_ms:
+        if start_ms > made_ms or tier_ms >= made_ms:  # samples are all there is, or kept longer
             return None
         return tiers.plan(hints, start_ms, end_ms, tiers.Kept(tier_ms, made_ms, raw_ms))
 
