@@ -24,11 +24,17 @@ _FEWEST, _SLOWLY = 16, 64
 _MOST_NESTED = 16
 _LONGEST_TEXT = 1 << 24
 # By first byte: how many bytes follow, and how they are read.
-_NUMBERS: Mapping[int, tuple[int, str]] = {
+_KINDS: Mapping[int, tuple[int, str]] = {
     0xCA: (4, ">f4"), 0xCB: (8, ">f8"),
     0xCC: (1, ">u1"), 0xCD: (2, ">u2"), 0xCE: (4, ">u4"), 0xCF: (8, ">u8"),
     0xD0: (1, ">i1"), 0xD1: (2, ">i2"), 0xD2: (4, ">i4"), 0xD3: (8, ">i8"),
 }  # fmt: skip
+_NUMBERS: Mapping[int, tuple[int, str]] = {
+    first: (size, struct_kind)
+    for (first, (size, _)), struct_kind in zip(
+        _KINDS.items(), (">f", ">d", ">B", ">H", ">I", ">Q", ">b", ">h", ">i", ">q"), strict=True
+    )
+}
 _CONSTANTS: Mapping[int, bool | None] = {0xC0: None, 0xC2: False, 0xC3: True}
 # By first byte: how many bytes hold the length. Text and bytes; lists; mappings.
 _TEXTS = {0xD9: 1, 0xDA: 2, 0xDB: 4, 0xC4: 1, 0xC5: 2, 0xC6: 4}
@@ -63,8 +69,13 @@ class Source:
     def __init__(self, pieces: Iterable[bytes]) -> None:
         self._pieces = iter(pieces)
         self._held, self._at = b"", 0
+        self.shape: _Shape | None = None  # of the last row: the next series' are mostly alike
 
     def take(self, count: int) -> bytes:
+        at, end = self._at, self._at + count
+        if end <= len(self._held):  # as nearly always
+            self._at = end
+            return self._held[at:end]
         found = self.peek(count)
         if len(found) < count:
             raise _CutError
@@ -177,9 +188,12 @@ def read_rows(source: Source, count: int, texts: Callable[[str], float]) -> tupl
             found = _one_by_one(source, min(count, _SLOWLY), texts)
             together = _FEWEST
         else:
-            shape = _Shape.of(source, texts)
+            shape = source.shape or _Shape.of(source, texts)
             together = min(count, max(1, _AT_ONCE // shape.size))
             found = shape.rows(source.peek(together * shape.size))
+            source.shape = shape if found.taken else None
+            if not found.taken:
+                continue
             source.skip(found.taken * shape.size)
             together = _FEWEST if found.taken == together else found.taken
         count -= found.taken
@@ -249,8 +263,8 @@ class _Shape:
         digits: list[slice] = []
         for _ in range(_length(ahead, "list")):
             at, first = ahead.place, (ahead.peek(1) or b"\xc1")[0]
-            if first in _NUMBERS:
-                size, kind = _NUMBERS[first]
+            if first in _KINDS:
+                size, kind = _KINDS[first]
                 cells.append((at + 1, kind))
                 digits.append(slice(at + 1, at + 1 + size))
                 ahead.take(1 + size)
@@ -326,6 +340,11 @@ def _value(source: Source, nested: int = 0) -> Any:
     if nested > _MOST_NESTED:
         raise MsgpackError("nested too deeply")
     kind = source.take(1)[0]
+    if kind & 0xE0 == 0xA0:
+        return source.take(kind & 0x1F).decode("utf-8", "replace")
+    if kind in _NUMBERS:
+        size, how = _NUMBERS[kind]
+        return struct.unpack(how, source.take(size))[0]
     source.skip(-1)
     if kind & 0xF0 == 0x80 or kind in _MAPS:
         count = _length(source, "map")
@@ -335,13 +354,8 @@ def _value(source: Source, nested: int = 0) -> Any:
     source.skip(1)
     if kind in _CONSTANTS:
         return _CONSTANTS[kind]
-    if kind in _NUMBERS:
-        size, how = _NUMBERS[kind]
-        return np.frombuffer(source.take(size), how)[0].item()
-    if kind & 0xE0 == 0xA0 or kind in _TEXTS:
-        size = (
-            kind & 0x1F if kind not in _TEXTS else int.from_bytes(source.take(_TEXTS[kind]), "big")
-        )
+    if kind in _TEXTS:
+        size = int.from_bytes(source.take(_TEXTS[kind]), "big")
         if size > _LONGEST_TEXT:
             raise MsgpackError("a text that is too long")
         return source.take(size).decode("utf-8", "replace")
