@@ -1,9 +1,11 @@
 """How long a writer waits while another process keeps house: the aim is at most 100 ms.
 
-    python benchmarks/store_waits.py [--hosts 40] [--hours 26]
+    python benchmarks/store_waits.py [--hosts 40] [--hours 26] [--wide 50000] [--churn 100000]
 
-A store of some hosts, 507 series each at a sample in 30 s, is folded into chunks, then tiers, then
-expires, while a second process commits a page every 10 ms. Prints that one's waits by phase.
+A store of some hosts, 507 series each at a sample in 30 s, and of one target with tens of thousands
+of series is folded into chunks, then tiers, then expires, while a second process commits a page
+every 10 ms. With them expires what pages of ever new lines have left in the index. Prints the
+writer's waits by phase.
 """
 
 import argparse
@@ -18,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from store_write_read import START_MS, layout, values
 
-from fleetpulse.model import Labels, Page
+from fleetpulse.model import Labels, Layout, Page
 from fleetpulse.storage.embedded import CompactionLimits, EmbeddedStore, Keeping
 
 STEP_MS = 30_000
@@ -61,6 +63,26 @@ def fill(store: EmbeddedStore, hosts: int, hours: float, begin_ms: int) -> None:
             )
 
 
+def fill_wide(store: EmbeddedStore, series: int, begin_ms: int) -> None:
+    """One target with many series, an hour of it."""
+    rng = np.random.default_rng(2)
+    shape = Layout(tuple(Labels.of(__name__="wide", n=str(k)) for k in range(series)))
+    target = Labels.of(job="wide", instance="one")
+    table = np.round(rng.random(series) * 1000)
+    for turn in range(60):
+        table[: series // 2] += turn
+        store.write([Page(target, shape, begin_ms + turn * 60_000, array("d", table.tobytes()))])
+
+
+def fill_churn(store: EmbeddedStore, lines: int, begin_ms: int) -> None:
+    """Pages of which each has lines that none had before."""
+    target = Labels.of(job="churn", instance="one")
+    for first in range(0, lines, 1000):
+        shape = Layout(tuple(Labels.of(__name__="churn", n=str(first + k)) for k in range(1000)))
+        page = Page(target, shape, begin_ms + 60 * first, array("d", bytes(8000)))
+        store.write([page])
+
+
 def tell(phase: str, waits: Sequence[float], took: float) -> None:
     found = 1000 * np.array(waits)
     worst = found.max() if len(found) else float("nan")
@@ -71,13 +93,16 @@ def tell(phase: str, waits: Sequence[float], took: float) -> None:
     )
 
 
-def run(folder: Path, hosts: int, hours: float) -> None:
+def run(folder: Path, options: argparse.Namespace) -> None:
+    hosts, hours = options.hosts, options.hours
     path, stop = folder / "store.db", folder / "stop"
     begin_ms = START_MS // DAY * DAY
     end_ms = begin_ms + int(hours * 3_600_000)
     now = [end_ms / 1000]
     store = EmbeddedStore(path, now=lambda: now[0])
     fill(store, hosts, hours, begin_ms)
+    fill_wide(store, options.wide, begin_ms)
+    fill_churn(store, options.churn, begin_ms)
     context = multiprocessing.get_context("spawn")
     told: SimpleQueue[list[tuple[float, float]]] = context.SimpleQueue()
     writer = context.Process(target=write_on, args=(path, end_ms + DAY, told, stop))
@@ -102,6 +127,7 @@ def run(folder: Path, hosts: int, hours: float) -> None:
     writer.join()
     store.close()
     print(f"{hosts} hosts x 507 series x {hours:g} h, a sample in {STEP_MS / 1000:g} s")
+    print(f"one target of {options.wide} series, {options.churn} lines that came and went")
     for phase, began, ended in marks:
         mine = [wait for at, wait in waits if at + wait >= began and at <= ended]
         tell(phase, mine, ended - began)
@@ -111,9 +137,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
     parser.add_argument("--hosts", type=int, default=40)
     parser.add_argument("--hours", type=float, default=26.0)
+    parser.add_argument("--wide", type=int, default=50_000)
+    parser.add_argument("--churn", type=int, default=100_000)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        run(Path(folder), options.hosts, options.hours)
+        run(Path(folder), options)
 
 
 if __name__ == "__main__":

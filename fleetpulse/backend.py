@@ -1,22 +1,29 @@
 """Opens the store that the configuration names. The only module that knows all of them."""
 
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from fleetpulse.errors import StartError
 from fleetpulse.promql.config import PromqlConfig
 from fleetpulse.promql.result import QueryEngine
 from fleetpulse.storage.base import SampleWriter, SeriesReader
 from fleetpulse.storage.embedded import DAMAGE_KINDS, EmbeddedStore, Keeping
 from fleetpulse.storage.influx.config import Influx1Config, Influx2Config
 from fleetpulse.storage.metadatafile import MetadataFile
+from fleetpulse.storage.promapi.config import PromApiConfig
 from fleetpulse.storageconfig import AnyStore, EmbeddedConfig
+
+if TYPE_CHECKING:
+    from fleetpulse.storage.promapi.client import PromApiClient
+
+_METADATA = "metadata.json"  # in the data folder
 
 _SIZES = {
     "bytes": "Size of the embedded store's file.",
@@ -48,6 +55,8 @@ class Storage:
     # How long samples can be asked for, in seconds.
     keeps: float
     closing: Sequence[Callable[[], None]]
+    # Bytes that are written and not yet in the store: they wait on disk to be sent.
+    backlog: Callable[[], int] = lambda: 0
 
     @property
     def engine(self) -> QueryEngine:
@@ -94,8 +103,42 @@ def open_storage(
         keeping = config.retention.keeping(config.max_size or 0)
         return _open_embedded(config.path or data_dir / "store.db", keeping, registry, limits)
     # Each role queues for itself: a queue has one sender.
-    spool = data_dir / "spool" / f"{role}.db"
-    return _open_influx(config, spool, MetadataFile(data_dir / "metadata.json"), registry, limits)
+    spools, beside = data_dir / "spool", MetadataFile(data_dir / _METADATA)
+    if isinstance(config, PromApiConfig):
+        # By protocol: what waits in one cannot be sent in the other.
+        spool = spools / f"{role}-{config.kind}-{config.protocol}.db"
+        return _open_promapi(config, spool, beside, registry, limits)
+    return _open_influx(config, spools / f"{role}.db", beside, registry, limits)
+
+
+@contextmanager
+def open_reader(config: AnyStore, data_dir: Path) -> Iterator[SeriesReader]:
+    """A store for reading alone: nothing is made, and no queue is opened."""
+    with ExitStack() as closing:
+        yield _reader(config, data_dir, closing)
+
+
+def _reader(config: AnyStore, data_dir: Path, closing: ExitStack) -> SeriesReader:
+    beside = MetadataFile(data_dir / _METADATA)
+    if isinstance(config, EmbeddedConfig):
+        path = config.path or data_dir / "store.db"
+        if not path.exists():
+            raise StartError(f"{path}: no store there; name its folder with --data-dir")
+        store = EmbeddedStore(path, read_only=True)
+        closing.callback(store.close)
+        return store
+    if isinstance(config, PromApiConfig):
+        from fleetpulse.storage.promapi.client import PromApiClient
+        from fleetpulse.storage.promapi.reader import PromApiReader
+
+        client = PromApiClient(config)
+        closing.callback(client.close)
+        return PromApiReader(client, client.store, beside.load)
+    from fleetpulse.storage.influx.reader import open_reader
+
+    reader = open_reader(config, beside.load)
+    closing.callback(reader.close)
+    return reader
 
 
 def _open_embedded(
@@ -146,7 +189,52 @@ def _open_influx(
     reader = open_reader(config, metadata.load)
     engine = cache(lambda: _engine(reader, limits))
     keeps = config.retention.raw
-    return Storage(writer, reader, engine, (), keeps, closing=(reader.close, writer.close))
+    closing = (reader.close, writer.close)
+    return Storage(writer, reader, engine, (), keeps, closing, writer.backlog)
+
+
+def _open_promapi(
+    config: PromApiConfig,
+    spool: Path,
+    metadata: MetadataFile,
+    registry: CollectorRegistry,
+    limits: EngineLimits,
+) -> Storage:
+    # Not above: these libraries are for those who use them.
+    from fleetpulse.storage.promapi.client import PromApiClient
+    from fleetpulse.storage.promapi.reader import PromApiReader
+    from fleetpulse.storage.promapi.writer import open_writer
+
+    client = PromApiClient(config)
+    try:
+        writer = open_writer(config, spool, registry, client, metadata.describe)
+    except BaseException:
+        client.close()
+        raise
+    reader = PromApiReader(client, client.store, metadata.load)
+
+    def engine() -> QueryEngine:
+        own = config.engine == "own"
+        return _engine(reader, limits) if own else _pass_through(client, limits)
+
+    if writer.backlog():
+        writer.start()
+    closing, keeps = (writer.close, client.close), config.retention_period
+    return Storage(writer, reader, cache(engine), (), keeps, closing, writer.backlog)
+
+
+def _pass_through(client: "PromApiClient", limits: EngineLimits) -> QueryEngine:
+    from fleetpulse.promql.passthrough import PassThrough
+
+    usual = limits.promql.lookback == PromqlConfig().lookback
+    return PassThrough(
+        client,
+        client.store,
+        timeout=limits.timeout,
+        max_concurrency=limits.max_concurrency,
+        # The store's own ways, unless somebody has said otherwise.
+        lookback_ms=None if usual else round(limits.promql.lookback * 1000),
+    )
 
 
 def _engine(reader: SeriesReader, limits: EngineLimits) -> QueryEngine:

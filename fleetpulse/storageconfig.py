@@ -12,6 +12,7 @@ from fleetpulse.errors import QueryError
 from fleetpulse.matchers import Matcher
 from fleetpulse.storage.embedded import Keeping, Rule
 from fleetpulse.storage.influx.config import Influx1Config, Influx2Config
+from fleetpulse.storage.promapi.config import PromApiConfig
 from fleetpulse.yamlconf import Duration, FilePath, Section, Size
 
 
@@ -81,15 +82,18 @@ def _kind(section: Any) -> str:
     return str(found)
 
 
-AnyStore = EmbeddedConfig | Influx1Config | Influx2Config
+AnyStore = EmbeddedConfig | Influx1Config | Influx2Config | PromApiConfig
 
 StorageConfig = Annotated[
     Annotated[EmbeddedConfig, Tag("embedded")]
     | Annotated[Influx1Config, Tag("influxdb1")]
-    | Annotated[Influx2Config, Tag("influxdb2")],
+    | Annotated[Influx2Config, Tag("influxdb2")]
+    | Annotated[PromApiConfig, Tag("victoriametrics")],
     Discriminator(
         _kind,
         custom_error_type="kind",
-        custom_error_message="kind is no store known here; write embedded, influxdb1 or influxdb2",
+        custom_error_message=(
+            "kind is no store known here; write embedded, influxdb1, influxdb2 or victoriametrics"
+        ),
     ),
 ]

@@ -144,9 +144,11 @@ class _Builder:
         value = self._constructor.construct_object(node)
         if isinstance(value, str) and self._env is not None:
             return self._expand(value, node.start_mark.line + 1, path)
-        # Dates and binaries are YAML's idea, not the person's: keep what was written.
+        # Dates, binaries and 7:2 as seven minutes are YAML's idea, not the person's: keep what was
+        # written.
         plain = value is None or isinstance(value, (str, int, float, bool))
-        return value if plain else node.value
+        timely = isinstance(value, (int, float)) and ":" in node.value
+        return value if plain and not timely else node.value
 
     def _mapping(self, node: "yaml.MappingNode", path: KeyPath) -> dict[Any, Any]:
         # Merge keys (<<: *defaults) are resolved by PyYAML itself.

@@ -82,11 +82,19 @@ class Backfill:
 
     A line that begins as one before it did is a value and a time, and is taken here and now; any
     other, and any that is odd, goes to the strict reader. Both take them in the file's order.
-    store: takes some pages; what it raises rises.
+    store: takes some pages; what it raises rises. stored: is told the number of the last line
+    whose samples, and those of all before it, are stored. done: so many lines are only read.
     """
 
-    def __init__(self, store: Callable[[list[Page]], None]) -> None:
+    def __init__(
+        self,
+        store: Callable[[list[Page]], None],
+        *,
+        done: int = 0,
+        stored: Callable[[int], None] = lambda _line: None,
+    ) -> None:
         self._builder, self._store = PageBuilder(), store
+        self._done, self._stored = done, stored
         self._known: dict[bytes, tuple[_Turns, int]] = {}
         self._line, self._number = b"", 0
         self.count = 0
@@ -125,6 +133,8 @@ class Backfill:
                 number = STALE_NAN
             if not -_LAST_MS <= at_ms <= _LAST_MS:
                 raise ExpositionError(self._number, _TOO_FAR)
+            if self._number <= self._done:
+                continue
             builder.put(place, at_ms, number)
             self.count += 1
             if builder.size >= _GATHERED:
@@ -140,17 +150,19 @@ class Backfill:
         if value != value and plain and text == _STALE:
             value = STALE_NAN
         place = self._builder.place(labels)
-        self._builder.put(place, at_ms, value)
         if plain:
             self._known[begin] = place
-        self.count += 1
         self.names.add(labels.name)
+        if self._number > self._done:
+            self._builder.put(place, at_ms, value)
+            self.count += 1
         if self._builder.size >= _GATHERED or len(self._known) > _KNOWN:
             self._flush()
 
     def _flush(self) -> None:
         if self._builder.size:
             self._store(self._builder.take())
+            self._stored(self._number)
         if len(self._known) > _KNOWN:
             self._known.clear()
             self._builder.forget()

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,28 +14,65 @@ from fleetpulse.values import is_label_name, is_metric_name
 from fleetpulse_cli.backfill import STALE_TEXT
 
 _AT_ONCE = 2_000_000  # samples in memory
+END = "# EOF\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """How far an export has come: all of the metrics before name, and of it all up to until_ms."""
+
+    name: str
+    until_ms: int
 
 
 def export(
     reader: SeriesReader, matchers: Sequence[Matcher], start_ms: int, end_ms: int
 ) -> Iterator[str]:
     """Pieces of the text, metric by metric; of a metric, piece of time by piece of time."""
-    for name in reader.label_values(METRIC_NAME, [matchers], start_ms, end_ms):
-        wanted = [*matchers, Matcher(METRIC_NAME, "=", name)]
-        for found in _pieces(reader, wanted, start_ms, end_ms):
-            for series in found:
-                yield series_text(series)
-    yield "# EOF\n"
+    for name in names_of(reader, matchers, start_ms, end_ms):
+        for _, text in parts(reader, matchers, name, start_ms, end_ms):
+            yield from text
+    yield END
+
+
+def names_of(
+    reader: SeriesReader,
+    matchers: Sequence[Matcher],
+    start_ms: int,
+    end_ms: int,
+    after: Place | None = None,
+) -> list[str]:
+    """The metrics that are not exported yet, in the order of export."""
+    names = sorted(reader.label_values(METRIC_NAME, [matchers], start_ms, end_ms))
+    return [name for name in names if after is None or name >= after.name]
+
+
+def parts(
+    reader: SeriesReader,
+    matchers: Sequence[Matcher],
+    name: str,
+    start_ms: int,
+    end_ms: int,
+    after: Place | None = None,
+) -> Iterator[tuple[Place, Iterator[str]]]:
+    """A metric's text, each part with the place that is reached with it."""
+    if after is not None and after.name == name:
+        start_ms = after.until_ms + 1
+    if start_ms > end_ms:
+        return
+    wanted = [*matchers, Matcher(METRIC_NAME, "=", name)]
+    for until_ms, found in _pieces(reader, wanted, start_ms, end_ms):
+        yield Place(name, until_ms), map(series_text, found)
 
 
 def _pieces(
     reader: SeriesReader, matchers: Sequence[Matcher], start_ms: int, end_ms: int
-) -> Iterator[Sequence[Series]]:
-    """What matches, in as many parts of the time as memory asks for."""
+) -> Iterator[tuple[int, Sequence[Series]]]:
+    """What matches, in as many parts of the time as memory asks for, each with its end."""
     try:
-        yield reader.select(matchers, start_ms, end_ms, Hints(max_samples=_AT_ONCE))
-    except QueryError:
-        if start_ms == end_ms:
+        yield end_ms, reader.select(matchers, start_ms, end_ms, Hints(max_samples=_AT_ONCE))
+    except QueryError as err:
+        if start_ms == end_ms or err.error_type != "execution":
             raise
         middle = (start_ms + end_ms) // 2
         yield from _pieces(reader, matchers, start_ms, middle)

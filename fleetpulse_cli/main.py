@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from fleetpulse.errors import ConfigError, FleetPulseError
+from fleetpulse.errors import ConfigError, FleetPulseError, StartError
 from fleetpulse.logs import setup_logging
 from fleetpulse.values import parse_duration
 from fleetpulse_cli.parser import columns, parse
@@ -150,18 +150,15 @@ def _ago(text: str | None) -> str | None:
         return text
 
 
-def _run_import(options: argparse.Namespace) -> int:
-    from fleetpulse_cli.importer import import_file
-    from fleetpulse_cli.roles import open_storage
+def _run_moving(options: argparse.Namespace) -> int:
+    from fleetpulse_cli import moving
     from fleetpulse_cli.sections import read_root
-    from fleetpulse_cli.settings import find_file, prepare_data_dir
+    from fleetpulse_cli.settings import find_file
 
     logging.basicConfig(level=logging.WARNING)
     storage = read_root(find_file(options.config), ["storage"]).storage
-    with open_storage(storage, prepare_data_dir(options.data_dir)) as opened:
-        count, names = import_file(options.file, opened.writer, quiet=options.quiet)
-    print(f"{count} samples of {names} metrics imported", file=sys.stderr)
-    return FINE
+    run = moving.run_export if options.command == "export" else moving.run_import
+    return run(options, storage)
 
 
 def _run_store(options: argparse.Namespace) -> int:
@@ -171,9 +168,12 @@ def _run_store(options: argparse.Namespace) -> int:
 
     logging.basicConfig(level=logging.WARNING)
     storage = read_root(find_file(options.config), ["storage"]).storage
-    path = getattr(storage, "path", None) or options.data_dir / "store.db"
-    run = store.run_export if options.command == "export" else store.run_store
-    return run(options, path)
+    if storage.kind != "embedded":
+        raise StartError(
+            f"storage.kind is {storage.kind}, and nothing is kept beside it: `fleetpulse store` "
+            f"looks after the embedded store; its page in docs/ has what to ask {storage.kind}"
+        )
+    return store.run_store(options, storage.path or options.data_dir / "store.db")
 
 
 def _run_keys(options: argparse.Namespace) -> int:
@@ -199,8 +199,8 @@ _RUN: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "check": _run_check,
     "query": _run_query,
     "targets": _run_targets,
-    "import": _run_import,
-    "export": _run_store,
+    "import": _run_moving,
+    "export": _run_moving,
     "store": _run_store,
     "keys": _run_keys,
 }

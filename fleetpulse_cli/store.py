@@ -1,4 +1,4 @@
-"""`fleetpulse store …`, `export`: what a person does to the store by hand."""
+"""`fleetpulse store …`: what a person does to the embedded store by hand."""
 
 import argparse
 import contextlib
@@ -18,7 +18,6 @@ from rich.table import Table
 from fleetpulse.errors import StartError, StorageError
 from fleetpulse.storage.embedded import EmbeddedStore, backup, restore, verify
 from fleetpulse_cli.asked import read_matchers, read_range
-from fleetpulse_cli.export import export
 
 FINE, FINDINGS = 0, 1
 
@@ -28,31 +27,6 @@ _ATTEMPTS = 60  # a second each, for another process' compaction to end
 def run_store(options: argparse.Namespace, path: Path) -> int:
     """The exit code of options.action on the store at path."""
     return _RUN[options.action](options, path)
-
-
-def run_export(options: argparse.Namespace, path: Path) -> int:
-    matchers = read_matchers(options.matcher)
-    bounds = read_range(options.start, options.end, time.time())
-    with _opened(path, read_only=True) as store:
-        pieces = export(store, matchers, *bounds)
-        if options.output is None:
-            sys.stdout.writelines(pieces)
-        else:
-            _write(options.output, pieces)
-    return FINE
-
-
-def _write(path: Path, pieces: Iterator[str]) -> None:
-    """Beside it first, so that half an export is never taken for a whole one."""
-    part = path.with_name(f"{path.name}.part")
-    try:
-        with part.open("w", encoding="utf-8", newline="\n") as file:
-            file.writelines(pieces)
-        part.replace(path)
-    except OSError as err:
-        raise StartError(f"{path}: cannot be written: {err.strerror}") from err
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _stats(options: argparse.Namespace, path: Path) -> int:

@@ -14,7 +14,9 @@ def add_import(commands: Any, command: Callable[..., Any]) -> None:
         "put OpenMetrics text with timestamps into the store",
         "Reads OpenMetrics text (as `promtool tsdb create-blocks-from openmetrics` takes it and\n"
         "`promtool tsdb dump-openmetrics` writes it; .gz too) and writes it to the store of the\n"
-        "configuration. Running it twice stores nothing twice. The roles may be running meanwhile.",
+        "configuration, and waits until the store has all of it. Ended half-way, by whatever it\n"
+        "was, the same command goes on there. Running it twice stores nothing twice. The roles\n"
+        "may be running meanwhile. Exit code 1 where the store has refused samples.",
     )
     parser.add_argument("file", type=Path, metavar="FILE")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
@@ -25,13 +27,15 @@ def add_export(commands: Any, command: Callable[..., Any]) -> None:
         commands,
         "export",
         "write samples of the store as OpenMetrics text with timestamps",
-        "Writes all samples of matching series, for `fleetpulse import` or `promtool tsdb\n"
-        "create-blocks-from openmetrics`. The roles may be running meanwhile. MATCHER is a\n"
-        f"selector: 'up', '{{job=\"node\"}}'. {_TIMES}",
+        "Writes all samples of matching series, for `fleetpulse import`, into whatever store, or\n"
+        "`promtool tsdb create-blocks-from openmetrics`. The roles may be running meanwhile. With\n"
+        "-o, the same command goes on where an earlier one was ended, by whatever it was.\n"
+        f"MATCHER is a selector: 'up', '{{job=\"node\"}}'. {_TIMES}",
     )
     parser.add_argument("matcher", metavar="MATCHER")
     _add_range(parser, required=False)
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: print it")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
 
 
 def add_store(commands: Any, command: Callable[..., Any]) -> None:

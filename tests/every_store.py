@@ -17,18 +17,23 @@ from fleetpulse.model import Page
 from fleetpulse.storage.base import SeriesReader
 from fleetpulse.storageconfig import StorageConfig
 from tests.influx_server import InfluxServer, influxd
+from tests.victoria_peer import NEEDS_VICTORIA, forgotten, victoria, visible
 
 INFLUX2 = ("URL", "TOKEN", "ORG")
 
 
 class Stores(Protocol):
-    """A server of one kind, or none."""
+    """A server of one kind, or none. exact: whether it keeps every value, bit for bit."""
+
+    exact: bool
 
     def empty(self, folder: Path) -> "tuple[dict[str, object], ExitStack]":
         """The storage section of a new, empty store, and what takes it away again."""
 
 
 class Embedded:
+    exact = True
+
     def empty(self, folder: Path) -> tuple[dict[str, object], ExitStack]:
         # Nothing is too old for a test.
         retention = {"raw": "100y", "tiers": "100y"}
@@ -36,6 +41,8 @@ class Embedded:
 
 
 class Influx1:
+    exact = True
+
     def __init__(self, server: InfluxServer) -> None:
         self._server = server
 
@@ -50,6 +57,8 @@ class Influx1:
 
 class Influx2:
     """A server that somebody else runs: buckets are made by setup and taken away again."""
+
+    exact = True
 
     def __init__(self, url: str, token: str, org: str) -> None:
         self._given: dict[str, object] = {"url": url, "token": token, "org": org}
@@ -68,6 +77,21 @@ class Influx2:
         return config, closing
 
 
+class Victoria:
+    """A server without databases: one store at a time. It rounds, and has no NaN."""
+
+    exact = False
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def empty(self, folder: Path) -> tuple[dict[str, object], ExitStack]:
+        closing = ExitStack()
+        closing.callback(forgotten, self._url)
+        config = {"kind": "victoriametrics", "url": self._url, "retention_period": "100y"}
+        return config, closing
+
+
 class Store:
     """An open, empty store. write() is back once the samples can be read."""
 
@@ -81,8 +105,10 @@ class Store:
         if self._config.kind != "embedded":
             # What waits goes out at the end, and a store that takes it is asked anew.
             self._opened.close()
-            refused = self._folder / "spool" / "test.db.rejected"
-            assert not refused.exists(), refused.read_text()
+            for refused in (self._folder / "spool").glob("*.rejected"):
+                raise AssertionError(refused.read_text())
+            if self._config.kind == "victoriametrics":
+                visible(self._config.url)
             self._opened = self._open()
             self.reader = self._opened.reader
 
@@ -107,6 +133,7 @@ def kinds() -> Sequence[Any]:
         pytest.param("embedded", id="embedded"),
         pytest.param("influxdb1", id="influxdb1", marks=[*peer, no_influxd]),
         pytest.param("influxdb2", id="influxdb2", marks=[*peer, no_server]),
+        pytest.param("victoriametrics", id="victoriametrics", marks=NEEDS_VICTORIA),
     ]
 
 
@@ -115,6 +142,9 @@ def stores(kind: str, folder: Path) -> Iterator[Stores]:
     """The server of a kind, for a module's tests."""
     if kind == "embedded":
         yield Embedded()
+    elif kind == "victoriametrics":
+        with victoria() as url:
+            yield Victoria(url)
     elif kind == "influxdb1":
         with influxd(folder) as server:
             yield Influx1(server)

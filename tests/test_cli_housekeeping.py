@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
-from fleetpulse.backend import EmbeddedConfig, Job, Retention, open_storage
+from fleetpulse.backend import Job, open_storage
 from fleetpulse.model import Labels, Layout, Page
 from fleetpulse.storage.base import Hints
+from fleetpulse.storageconfig import EmbeddedConfig, Retention
 from fleetpulse_cli.housekeeping import Housekeeping
 
 

@@ -17,6 +17,7 @@ from pydantic import BaseModel
 
 from fleetpulse.errors import ConfigError, StartError
 from fleetpulse.storage.influx.config import Influx1Config, Influx2Config
+from fleetpulse.storage.promapi.config import PromApiConfig
 from fleetpulse_cli.exporter_role import ExporterFile
 from fleetpulse_cli.sections import SECTIONS, expose, read_root, root_model, whole_file
 from fleetpulse_cli.settings import Settings, find_file, prepare_data_dir
@@ -53,9 +54,28 @@ def test_every_key_is_in_the_example(section: str) -> None:
     known = set(re.findall(r"^[\s#]*-?\s*([a-z_]+):", part, re.MULTILINE))
     wanted = set(keys(getattr(read_root(None), section)))
     if section == "storage":
-        for remote in (Influx1Config, Influx2Config):
+        for remote in (Influx1Config, Influx2Config, PromApiConfig):
             wanted |= set(remote.model_fields) - {"token", "password"}
     assert wanted - known == set()
+
+
+def commented(kind: str) -> str:
+    """The storage section that the example has for another kind, as a file of its own."""
+    (part,) = re.findall(
+        rf"^# (storage:\n#   kind: {kind}\n(?:#.*\n)*)", EXAMPLE.read_text(), re.MULTILINE
+    )
+    return re.sub(r"^# ?", "", part, flags=re.MULTILINE)
+
+
+def test_the_examples_victoriametrics_is_what_its_url_alone_means(tmp_path: Path) -> None:
+    text = commented("victoriametrics")
+    found = read_root(write(tmp_path / "f.yml", text), ["storage"]).storage
+    url = "http://127.0.0.1:8428"
+    assert found == PromApiConfig(kind="victoriametrics", url=url)
+    cluster = text.replace(f"  url: {url} ", "  # url: x").replace("  # insert", "  insert")
+    cluster = cluster.replace("  # select", "  select").replace("  # tenant", "  tenant")
+    found = read_root(write(tmp_path / "g.yml", cluster), ["storage"]).storage
+    assert found.read_url == "http://vmselect:8481/select/0/prometheus"
 
 
 def write(path: Path, text: str) -> Path:

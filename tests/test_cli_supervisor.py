@@ -107,7 +107,7 @@ def test_the_lines_an_answer_and_the_end_in_order(up: Up) -> None:
     assert lines[0].startswith("FleetPulse 0.1.0   data in ")
     assert [line.split()[0] for line in lines[1:6]] == list(ROLES)
     assert re.search(r"^scraper +1 target, every 1 ?s +up$", up.output(), re.MULTILINE)
-    assert re.search(r"^rules +\d+ rules in 2 groups +up$", up.output(), re.MULTILINE)
+    assert re.search(r"^rules +\d+ rules in 3 groups +up$", up.output(), re.MULTILINE)
     assert "no receiver configured: alerts are kept in the history only" in lines[5]
     key = (up.folder / "data" / "keys" / "admin").read_text()
     assert "data/keys/admin (shown once)" in lines[3]

@@ -54,9 +54,10 @@ def named(name: str) -> Matcher:
     return Matcher(METRIC_NAME, "=", name)
 
 
-def test_values_come_back_bit_for_bit(store: Store) -> None:
-    values = [0.0, -0.0, 1.0, 0.1 + 0.2, 5e-324, 1.7976931348623157e308, -1e-300, 2.0**53 + 2]
-    values += [STALE_NAN, math.nan, math.inf, -math.inf]
+def test_values_come_back_bit_for_bit(store: Store, running: Stores) -> None:
+    values = [0.0, 1.0, 2.0**53 + 2, 1234.5678, -1e-12, STALE_NAN, math.inf, -math.inf]
+    if running.exact:
+        values += [-0.0, 0.1 + 0.2, 5e-324, 1.7976931348623157e308, -1e-300, math.nan]
     store.write(page({line("m", n=str(n)): value for n, value in enumerate(values)}))
     found = read(store, named("m"))
     assert {int(labels.get("n")): samples[AT] for labels, samples in found.items()} == dict(
@@ -73,8 +74,10 @@ def test_a_series_of_many_samples_comes_back_in_order(store: Store) -> None:
     assert found.values.tolist() == [float(turn % 7) for turn in range(300)]
 
 
-def test_markers_and_specials_amid_numbers_keep_their_places(store: Store) -> None:
-    values = [1.0, 2.0, STALE_NAN, math.inf, 3.0, math.nan, 4.0, STALE_NAN]
+def test_markers_and_specials_amid_numbers_keep_their_places(store: Store, running: Stores) -> None:
+    values = [1.0, 2.0, STALE_NAN, math.inf, 3.0, -math.inf, 4.0, STALE_NAN]
+    if running.exact:
+        values += [math.nan, 5.0]
     store.write(*(page({line("m"): v}, AT + n * 1000) for n, v in enumerate(values)))
     (samples,) = read(store, named("m")).values()
     assert list(samples.values()) == bits(values)

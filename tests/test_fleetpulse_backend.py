@@ -15,6 +15,7 @@ from fleetpulse.model import Labels, Metadata, Page
 from fleetpulse.promql.config import PromqlConfig
 from fleetpulse.promql.result import Vector
 from fleetpulse.storage.base import Hints
+from fleetpulse.storage.influx.codec import InfluxCodec
 from fleetpulse.storage.spool import Spool
 from fleetpulse.storageconfig import AnyStore, EmbeddedConfig, StorageConfig
 
@@ -63,7 +64,7 @@ def test_what_is_for_influxdb_waits_on_disk(tmp_path: Path) -> None:
     spool = Spool(tmp_path / "spool" / "scraper.db")
     ((_, waiting),) = spool.peek(10)
     spool.close()
-    assert waiting == b"up,job=a value=1.0 60000\n"
+    assert InfluxCodec().split(waiting) == [b"up,job=a value=1.0 60000\n"]
 
 
 def test_the_store_is_where_its_path_says(tmp_path: Path) -> None:

@@ -30,8 +30,8 @@ def test_what_fires(test: dict[str, Any], cases: list[Case]) -> None:
     assert found == {case.id: case.expected for case in cases}
 
 
-def test_there_are_ten_in_two_groups() -> None:
-    assert (len(RULES), len(GROUPS)) == (10, 2)
+def test_there_are_fifteen_in_three_groups() -> None:
+    assert (len(RULES), len(GROUPS)) == (15, 3)
 
 
 def test_every_rule_has_a_test_that_fires() -> None:

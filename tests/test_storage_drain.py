@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from fleetpulse.errors import StorageError
 from fleetpulse.storage.drain import Drain, Fault, SendError
 from fleetpulse.storage.spool import Spool
 
@@ -155,11 +156,89 @@ def test_a_failure_amid_a_bisection_tells_no_bad_line_twice(bench: Bench) -> Non
 
 def test_the_search_for_bad_lines_ends(tmp_path: Path) -> None:
     bench = Bench(tmp_path / "spool.db", batch_size=5000)
+    bench.put("good", *(f"bad{index}" for index in range(4999)))
+    bench.drain.turn()
+    assert len(bench.store.batches) < 2100
+    assert (len(bench.tally.bad), len(bench.spool)) == (4999, 0)
+    assert bench.store.taken == [b"good"]
+    bench.spool.close()
+
+
+def test_a_store_that_takes_no_line_at_all_keeps_the_queue_from_being_burnt(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench = Bench(tmp_path / "spool.db", batch_size=5000)
     bench.put(*(f"bad{index}" for index in range(5000)))
     bench.drain.turn()
-    assert len(bench.store.batches) < 600
-    assert (len(bench.tally.bad), len(bench.spool)) == (5000, 0)
+    assert len(bench.store.batches) < 120
+    assert (bench.tally.bad, len(bench.spool), bench.tally.is_blocked) == ([], 1, True)
+    assert "no line at all is taken" in caplog.text
     bench.spool.close()
+
+
+def test_bad_lines_alone_are_set_aside_once_good_ones_come_with_them(bench: Bench) -> None:
+    bench.put("bad1", "bad2")
+    bench.drain.turn()
+    assert (bench.tally.bad, len(bench.spool)) == ([], 1)
+    bench.put("good")
+    bench.time += 60
+    bench.drain.turn()
+    assert (bench.tally.bad, bench.store.taken) == ([b"bad1", b"bad2"], [b"good"])
+    assert (len(bench.spool), bench.tally.is_blocked) == (0, False)
+
+
+def test_lines_that_the_words_name_are_looked_at_first(tmp_path: Path) -> None:
+    bench = Bench(tmp_path / "spool.db", batch_size=1000)
+
+    class Naming(Store):
+        def __call__(self, lines: bytes, timeout: float) -> None:
+            self.batches.append(lines.count(b"\n"))
+            bad = lines.count(b"bad")
+            if bad:
+                raise SendError(
+                    "HTTP 400", "lines", dropped=bad, suspected=lambda line: b"bad" in line
+                )
+            self.taken += lines.splitlines()
+
+    store = Naming()
+    drain = Drain(bench.spool, store, bench.tally, batch_size=1000, timeout=9.0)
+    bench.put(*(f"bad{n}" if n % 10 == 0 else f"a{n}" for n in range(1000)))
+    drain.turn()
+    assert store.batches == [1000, 900, 100]
+    assert (len(bench.tally.bad), len(store.taken), len(bench.spool)) == (100, 900, 0)
+    bench.spool.close()
+
+
+def test_a_number_of_one_fault_hides_no_line_of_another(bench: Bench) -> None:
+    class Partial(Store):
+        """Takes the good lines; of two faults it tells the number of the first."""
+
+        def __call__(self, lines: bytes, timeout: float) -> None:
+            self.taken += [line for line in lines.splitlines() if b"bad" not in line]
+            for kind in (b"bad1", b"bad2"):
+                if number := lines.count(kind):
+                    raise SendError("HTTP 400", "lines", dropped=number)
+
+    store = Partial()
+    drain = Drain(bench.spool, store, bench.tally, batch_size=10, timeout=9.0)
+    bench.put("bad1", "a", "bad2", "b", "bad2", "c")
+    drain.turn()
+    assert sorted(bench.tally.bad) == [b"bad1", b"bad2", b"bad2"]
+    assert (set(store.taken), bench.tally.count) == ({b"a", b"b", b"c"}, 3)
+
+
+def test_a_damaged_payload_is_dropped_counted_and_holds_up_nobody(bench: Bench) -> None:
+    def split(payload: bytes) -> list[bytes]:
+        if payload == b"#":
+            raise StorageError("crc", retriable=False)
+        return payload.splitlines(keepends=True)
+
+    drain = Drain(bench.spool, bench.store, bench.tally, batch_size=2, timeout=9.0, split=split)
+    for payload in (b"#", b"#", b"a\n", b"#", b"b\n", b"c\n"):
+        bench.spool.put(payload)
+    drain.turn()
+    assert bench.store.taken == [b"a", b"b", b"c"]
+    assert (len(bench.spool), bench.spool.dropped["damaged"]) == (0, 3)
 
 
 def test_finish_does_not_wait_for_the_back_off_but_ends_in_time(bench: Bench) -> None:
@@ -181,6 +260,15 @@ def test_an_interrupted_turn_ends_after_its_batch(bench: Bench) -> None:
     assert (bench.store.batches, len(bench.spool)) == ([10], 1)
     bench.drain.finish(5.0)
     assert bench.store.batches == [10, 1]
+
+
+def test_an_interrupted_search_for_bad_lines_is_begun_anew(bench: Bench) -> None:
+    bench.put("bad", "a", "b")
+    bench.store.when_asked = bench.drain.interrupt
+    bench.drain.turn()
+    assert (bench.store.batches, bench.tally.failures, len(bench.spool)) == ([3], 0, 1)
+    bench.drain.finish(5.0)
+    assert (sorted(bench.store.taken), bench.tally.bad) == ([b"a", b"b"], [b"bad"])
 
 
 def test_what_is_left_is_sent_after_a_restart(tmp_path: Path) -> None:
@@ -267,6 +355,6 @@ def test_a_store_that_took_all_but_some_is_asked_no_more_than_needed(bench: Benc
     drain = Drain(bench.spool, store, bench.tally, batch_size=10, timeout=9.0)
     bench.put("bad1", "bad2", "a", "b", "c", "d", "e", "f")
     drain.turn()
-    assert store.batches == [8, 4, 2]
+    assert store.batches == [8, 4, 2, 2, 4]
     assert set(store.taken) == {b"a", b"b", b"c", b"d", b"e", b"f"}
     assert bench.tally.bad == [b"bad1", b"bad2"]

@@ -48,6 +48,12 @@ def test_columns_that_are_not_asked_for_are_not_decoded() -> None:
     assert (found.greatest.tolist(), found.least.tolist(), found.total.tolist()) == ([5], [0], [0])
 
 
+def test_sums_that_are_infinite_are_kept_like_any_other() -> None:
+    day = windows_of(dict.fromkeys((1, 2, 3), 1.7e308))
+    found = tierrow.decode(tierrow.encode(day, 1), 1)
+    assert (found.total.tolist(), found.last.tolist()) == ([float("inf")], [1.7e308])
+
+
 @given(samples=SAMPLES, place=st.integers(0), change=st.integers(1, 255))
 def test_a_changed_byte_is_noticed(samples: dict[int, float], place: int, change: int) -> None:
     blob = bytearray(tierrow.encode(windows_of(samples), 5))

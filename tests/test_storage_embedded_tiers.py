@@ -290,3 +290,14 @@ def test_windows_count_against_the_limit_of_samples(tmp_path: Path, query: str) 
             Engine(store, max_samples=100).range(query, *times, tier="5m")
     # By the store, that is, before it holds them all.
     assert "more than 100" not in str(caught.value)
+
+
+def test_the_oldest_is_told_of_tiers_too(tmp_path: Path) -> None:
+    now = DAY0 + 10 * DAY
+    with opened(tmp_path / "x.db", now_ms=now) as store:
+        for at in (DAY0 + HOUR, now - MINUTE):
+            store.write([Page.of(TARGET, at, {line("m"): 1.0})])
+        store.compact(ALL)
+        store.expire(Keeping(raw=86_400, tiers=40 * 86_400))
+        assert store.stats().oldest_ms == DAY0
+        assert (store.stats().newest_ms or 0) >= now - MINUTE

@@ -151,7 +151,7 @@ def test_only_the_bad_lines_of_a_batch_are_set_aside(server: InfluxServer, tmp_p
     assert len(rows(server, "good")) == 99
     kept = (tmp_path / "spool.db.rejected").read_text().splitlines()
     assert [text.split(" ")[0] for text in kept[1::2]] == [
-        f"bad,n={n},instance=web1:9100,job=node" for n in range(3)
+        f"bad,instance=web1:9100,job=node,n={n}" for n in range(3)
     ]
     assert all("field type conflict" in reason for reason in kept[::2])
 

@@ -98,6 +98,43 @@ def test_a_partial_write_tells_how_many_are_not_there() -> None:
     assert refused("s", "m", 400, {}, body).dropped == 7
 
 
+CONFLICT = (
+    b'{"error":"partial write: field type conflict: input field \\"value\\" on measurement '
+    b'\\"a b\\" is type float, already exists as type string dropped=1"}'
+)
+THREE = (
+    b'{"error":"partial write of line protocol occurred","data":[{"original_line":"m value=1.0 1",'
+    b'"line_number":1,"error_message":"invalid column type"}]}'
+)
+NAMED = [
+    pytest.param(
+        b"{\"error\":\"unable to parse 'm value=1.0 1': x\\nunable to parse 'n v': y\"}",
+        [b"m value=1.0 1\n", b"n v\n"], id="lines that are quoted",
+    ),
+    pytest.param(
+        CONFLICT, [b"a\\ b value=1.0 1\n", b"a\\ b,c=d value=1.0 1\n"],
+        id="a measurement and a field",
+    ),
+    pytest.param(THREE, [b"m value=1.0 1\n"], id="InfluxDB 3's list"),
+    pytest.param(b'{"error":"partial write: too old dropped=1"}', None, id="nothing"),
+]  # fmt: skip
+LINES_OF_ALL_KINDS = [
+    b"m value=1.0 1\n", b"m value=1.0 11\n", b"n v\n", b"a\\ b value=1.0 1\n",
+    b"a\\ b,c=d value=1.0 1\n", b"a\\ b stale=true 1\n", b"a\\ bc value=1.0 1\n",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("body", "named"), NAMED)
+def test_which_lines_an_answer_names(body: bytes, named: list[bytes] | None) -> None:
+    suspected = refused("s", "m", 400, {}, body).suspected
+    found = None if suspected is None else list(filter(suspected, LINES_OF_ALL_KINDS))
+    assert found == named
+
+
+def test_influxdb_3_says_how_many_by_a_list() -> None:
+    assert refused("s", "m", 400, {}, THREE).dropped == 1
+
+
 RETRIES = [
     pytest.param("7", 7.0, id="seconds"),
     pytest.param("Thu, 01 Jan 1970 00:01:00 GMT", 20.0, id="a date"),
@@ -110,6 +147,14 @@ RETRIES = [
 @pytest.mark.parametrize(("header", "seconds"), RETRIES)
 def test_how_long_to_wait(header: str, seconds: float | None) -> None:
     assert retry_after(header, now=40.0) == seconds
+
+
+def test_a_date_to_come_back_at_is_by_the_servers_clock() -> None:
+    headers = {
+        "Date": "Thu, 01 Jan 1970 00:00:00 GMT",
+        "Retry-After": "Thu, 01 Jan 1970 00:00:30 GMT",
+    }
+    assert refused("s", "m", 503, headers, b"").retry_after == 30.0
 
 
 # --------------------------------------------------------------------------- over HTTP

@@ -93,6 +93,7 @@ def test_the_bounds_hold_and_drops_are_counted(
     assert spool.dropped_total == sum(answers)
 
 
+REASON_NAMES = ("items", "bytes", "age", "too_large", "damaged")
 # limits, payloads put in this order, a minute between them, what each reason has dropped
 REASONS = [
     pytest.param({}, [b"a", b"b"], {}, id="nothing"),
@@ -119,8 +120,30 @@ def test_drops_are_counted_by_reason(
     for payload in put:
         clocks.pass_(60)
         spool.put(payload)
-    assert spool.dropped == {"items": 0, "bytes": 0, "age": 0, "too_large": 0} | reasons
+    assert spool.dropped == dict.fromkeys(REASON_NAMES, 0) | reasons
     assert spool.dropped_total == sum(reasons.values())
+
+
+def test_units_are_counted_where_payloads_are(opened: Open, clocks: Clocks) -> None:
+    spool = opened(max_bytes=4, max_age=100)
+    for payload, units in ((b"a", 10), (b"bbb", 20), (b"cc", 30), (b"x" * 5, 40)):
+        spool.put(payload, units)
+    assert (spool.units, spool.dropped_units["bytes"]) == (30, 30)
+    assert spool.dropped_units["too_large"] == 40
+    spool.close()
+    again = opened(max_bytes=4, max_age=100)
+    assert again.units == 30
+    again.put(b"d")
+    assert again.units == 31
+    [(first, _), (second, _)] = again.peek(9)
+    again.ack([first])
+    assert again.units == 1
+    again.discard([second, 10**6])
+    assert (again.units, again.dropped["damaged"], again.dropped_units["damaged"]) == (0, 1, 1)
+    again.put(b"e", 7)
+    clocks.pass_(101)
+    assert payloads(again) == []
+    assert (again.units, again.dropped_units["age"]) == (0, 7)
 
 
 def test_what_has_waited_too_long_is_not_told_any_more(opened: Open, clocks: Clocks) -> None:

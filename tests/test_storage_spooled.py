@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 from fleetpulse.model import METRIC_NAME, Labels, Page
 from fleetpulse.storage.influx.codec import InfluxCodec
 from fleetpulse.storage.sending import SendError
+from fleetpulse.storage.spool import Spool
 from fleetpulse.storage.spooled import SpooledWriter
 from tests.support import wait_for
 
@@ -82,7 +83,7 @@ def test_a_full_batch_is_sent_at_once(bench: Bench) -> None:
     writer.write([page(5.0, 6.0)])
     wait_for("a full batch", lambda: len(sent.lines) == 6)
     wait_for("its count", lambda: bench.metric("samples_sent_total") == 6)
-    assert sent.lines[0] == f"m,n=0,job=x value=1.0 {NOW_MS}"
+    assert sent.lines[0] == f"m,job=x,n=0 value=1.0 {NOW_MS}"
     writer.close()
 
 
@@ -134,6 +135,47 @@ def test_a_full_spool_drops_the_oldest_and_counts_them(bench: Bench) -> None:
     assert dropped
     assert len(sent.lines) == 10 - dropped
     assert sent.lines[-1] == f"m,n=0 value=9.0 {NOW_MS}"
+
+
+def test_what_waits_and_what_was_dropped_is_told_in_samples(bench: Bench) -> None:
+    sent = Sent()
+    sent.away = True
+    writer = bench.open(sent, spool_max_bytes=150, batch_size=10)
+    writer.write([page(*map(float, range(25)))])
+    waiting, dropped = (
+        bench.metric("spool_samples"),
+        bench.metric("spool_dropped_samples_total", reason="bytes"),
+    )
+    assert bench.metric("samples_queued_total") == 25
+    assert waiting
+    assert dropped == 25 - waiting
+    sent.away = False
+    writer.close()
+    assert bench.metric("samples_sent_total") == waiting
+
+
+def test_lines_of_an_earlier_version_are_not_compressed(bench: Bench) -> None:
+    spool = Spool(bench.path)
+    spool.put(b"m value=1.0 5\nm value=2.0 6\n")
+    spool.close()
+    sent = Sent()
+    writer = bench.open(sent)
+    writer.start()
+    writer.close()
+    assert sent.lines == ["m value=1.0 5", "m value=2.0 6"]
+
+
+def test_a_batch_that_the_disk_has_damaged_is_counted(bench: Bench) -> None:
+    spool = Spool(bench.path)
+    spool.put(b"\x01 no zlib at all", 3)
+    spool.close()
+    sent = Sent()
+    writer = bench.open(sent)
+    writer.write([page(1.0)])
+    writer.close()
+    assert len(sent.lines) == 1
+    assert bench.metric("spool_dropped_batches_total", reason="damaged") == 1
+    assert bench.metric("spool_dropped_samples_total", reason="damaged") == 3
 
 
 def test_refused_lines_are_kept_beside_the_spool_with_the_reason(bench: Bench) -> None:

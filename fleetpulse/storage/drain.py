@@ -8,10 +8,11 @@ import random
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from fleetpulse.errors import StorageError
-from fleetpulse.storage.bisection import deliver
+from fleetpulse.storage.bisection import Bad, deliver
 from fleetpulse.storage.sending import Fault, Send, SendError
 from fleetpulse.storage.spool import Spool
 
@@ -23,7 +24,7 @@ _MAX_BACKOFF = 60.0  # seconds
 _MAX_ASKED = 3600.0  # seconds that a store may ask us to wait
 _TOLD_EVERY = 600.0  # seconds between two log lines about settings that the store refuses
 _SMALLER_FOR = 600.0  # seconds for which batches stay small after one was too large
-_TYPICAL_LINE = 120  # bytes
+_MOST_PAYLOADS = 1_000  # in one batch
 
 
 class Tally(Protocol):
@@ -45,6 +46,7 @@ class Drain:
     """Sends what a spool holds, oldest first. A payload leaves the spool once all of it is taken.
 
     A batch that failed half-way is sent again as a whole: the same samples at the same times.
+    split: a payload's lines; StorageError where it is damaged: it is dropped and counted.
     turn() may be called from any thread; one works at a time. jitter: 0 to 1, at random, so that
     those who lost a store at the same time do not come back at the same time.
     """
@@ -70,7 +72,7 @@ class Drain:
         self._interrupted = False
 
     def interrupt(self) -> None:
-        """Ends a turn() under way after its present batch; there are no turns after this."""
+        """Ends a turn() under way after its present request; there are no turns after this."""
         self._interrupted = True
 
     def turn(self) -> None:
@@ -95,7 +97,8 @@ class Drain:
             while not (self._interrupted and deadline is None) and self._send_some(deadline):
                 self._works()
         except StorageError as err:
-            self._back_off(err)
+            if not self._interrupted or deadline is not None:  # else finish() tries again
+                self._back_off(err)
 
     def _works(self) -> None:
         if self._failures:
@@ -136,16 +139,31 @@ class Drain:
         timeout = self._timeout
         if deadline is not None:
             timeout = min(timeout, deadline - self._clock())
-        payloads = self._spool.peek(self._how_many()) if timeout > 0 else []
-        taken, lines = self._fitting(payloads)
-        if not taken:
-            return False
-        bad: list[tuple[bytes, str]] = []
+        batch = self._next() if timeout > 0 else _Batch()
+        self._spool.discard(batch.damaged)
+        if not batch.ids:
+            return bool(batch.damaged)
+        bad = self._deliver(batch.lines, timeout, lambda: self._stopped(deadline))
+        self._spool.ack(batch.ids)
+        # Only now that the batch will not come again: each bad line is told once.
+        self._tally.sent(len(batch.lines) - len(bad))
+        for line, reason in bad:
+            self._tally.rejected(line, reason)
+        return True
+
+    def _stopped(self, deadline: float | None) -> bool:
+        return self._interrupted if deadline is None else self._clock() >= deadline
+
+    def _deliver(
+        self, lines: Sequence[bytes], timeout: float, stopped: Callable[[], bool]
+    ) -> list[Bad]:
+        """All lines, as many at a time as the store takes; those that it will never take."""
+        bad: list[Bad] = []
         done = 0
         while done < len(lines):
             part = lines[done : done + self._size.now]
             try:
-                bad += deliver(part, self._send, timeout)
+                bad += deliver(part, self._send, timeout, stopped)
             except SendError as err:
                 if err.fault != "size":
                     raise
@@ -154,29 +172,37 @@ class Drain:
                     continue
                 bad.append((part[0], str(err)))
             done += len(part)
-        self._spool.ack(taken)
-        # Only now that the batch will not come again: each bad line is told once.
-        self._tally.sent(len(lines) - len(bad))
-        for line, reason in bad:
-            self._tally.rejected(line, reason)
-        return True
+        return bad
 
-    def _fitting(self, payloads: Sequence[tuple[int, bytes]]) -> tuple[list[int], list[bytes]]:
-        """Ids and lines of the first payloads that fit into a batch; of one at least."""
-        taken: list[int] = []
-        lines: list[bytes] = []
-        for item, payload in payloads:
-            more = self._split(payload)
-            if taken and len(lines) + len(more) > self._size.now:
+    def _next(self) -> "_Batch":
+        """The first payloads that fit into a batch; one at least."""
+        batch, size = _Batch(), self._size.now
+        for item, payload in self._spool.peek(self._how_many(size)):
+            try:
+                more = self._split(payload)
+            except StorageError as err:
+                log.error("%s: dropped a batch that is damaged: %s", self._spool.path, err)
+                batch.damaged.append(item)
+                continue
+            if batch.lines and len(batch.lines) + len(more) > size:
                 break
-            taken.append(item)
-            lines += more
-        return taken, lines
+            batch.ids.append(item)
+            batch.lines += more
+        return batch
 
-    def _how_many(self) -> int:
-        """How many payloads make about one batch, by their mean size."""
-        mean = self._spool.size_bytes / max(1, len(self._spool))
-        return max(1, int(self._size.now * _TYPICAL_LINE / max(1.0, mean)))
+    def _how_many(self, size: int) -> int:
+        """How many payloads make about one batch, by their mean units; one more to see the end."""
+        mean = self._spool.units / max(1, len(self._spool))
+        return min(_MOST_PAYLOADS, 1 + int(size / max(1.0, mean)))
+
+
+@dataclass(slots=True)
+class _Batch:
+    """ids of payloads and the lines in them; ids of those that cannot be read any more."""
+
+    ids: list[int] = field(default_factory=list)
+    lines: list[bytes] = field(default_factory=list)
+    damaged: list[int] = field(default_factory=list)
 
 
 class BatchSize:

@@ -123,7 +123,9 @@ class SpooledWriter:
             left_out += written.left_out
         size = self._config.batch_size
         for start in range(0, len(items), size):
-            self._spool.put(self._codec.pack(items[start : start + size]))
+            part = items[start : start + size]
+            self._spool.put(self._codec.pack(part), len(part))
+        self._tally.queued(len(items))
         self._tally.left_out(left_out)
         self._tell_dropped()
         self.start()
@@ -155,7 +157,7 @@ class SpooledWriter:
         with self._lock:
             self._dropped += self._tally.note_dropped()
             if self._dropped and self._clock() - self._told_at >= _TELL:
-                log.error("the spool is full: dropped the %d oldest batches", self._dropped)
+                log.error("the spool is full, or old: dropped %d batches", self._dropped)
                 self._told_at, self._dropped = self._clock(), 0
 
     def _wake_for(self, items: int) -> None:

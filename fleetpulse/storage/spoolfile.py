@@ -27,16 +27,24 @@ _SCHEMA = (
     )""",
     """CREATE TRIGGER IF NOT EXISTS forget_put_time AFTER DELETE ON items
         BEGIN DELETE FROM put_times WHERE id = old.id; END""",
+    # Of payloads of more than one unit. It came later, and version 1 can do without it.
+    """CREATE TABLE IF NOT EXISTS units (
+        id INTEGER PRIMARY KEY,  -- of items
+        units INTEGER NOT NULL
+    )""",
+    """CREATE TRIGGER IF NOT EXISTS forget_units AFTER DELETE ON items
+        BEGIN DELETE FROM units WHERE id = old.id; END""",
 )
 _CORRUPT = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What a file holds: payloads, their bytes, and when the oldest was put."""
+    """What a file holds: payloads, their bytes and units, and when the oldest was put."""
 
     items: int
     bytes: int
+    units: int
     oldest: float | None
 
 
@@ -116,7 +124,8 @@ def _number(db: sqlite3.Connection, query: str) -> int:
 def _contents(db: sqlite3.Connection) -> Contents:
     query = "SELECT count(*), coalesce(sum(length(payload)), 0) FROM items"
     items, size = db.execute(query).fetchone()
-    return Contents(int(items), int(size), oldest(db))
+    more = _number(db, "SELECT coalesce(sum(units - 1), 0) FROM units")
+    return Contents(int(items), int(size), int(items) + more, oldest(db))
 
 
 def oldest(db: sqlite3.Connection) -> float | None:

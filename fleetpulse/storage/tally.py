@@ -25,6 +25,9 @@ class RemoteTally:
             return Gauge(_PREFIX + name, text, ("store",), registry=registry)
 
         self._store, self._spool, self._letters = store, spool, letters
+        self._queued = counter(
+            "samples_queued_total", "Samples that were put into the spool."
+        ).labels(store)
         self._sent = counter("samples_sent_total", "Samples that the store has taken.").labels(
             store
         )
@@ -42,21 +45,31 @@ class RemoteTally:
         self._dropped = counter(
             "spool_dropped_batches_total", "Batches dropped, oldest first, by reason.", "reason"
         )
+        self._dropped_samples = counter(
+            "spool_dropped_samples_total", "Samples in those batches, by reason.", "reason"
+        )
         for fault in _FAULTS:
             self._failures.labels(store, fault)
         for reason in REASONS:
             self._dropped.labels(store, reason)
+            self._dropped_samples.labels(store, reason)
         self._blocked = gauge(
             "blocked", "1 while the store refuses us because of settings, here or there."
         ).labels(store)
         for name, text, look in (
             ("spool_batches", "Batches that wait on disk.", lambda: len(spool)),
+            ("spool_samples", "Samples that wait on disk.", lambda: spool.units),
             ("spool_bytes", "Bytes that wait on disk.", lambda: spool.size_bytes),
+            (
+                "spool_limit_bytes",
+                "Bytes past which the oldest batches are dropped.",
+                lambda: spool.max_bytes or 0,
+            ),
             ("spool_oldest_seconds", "Age of the oldest batch.", lambda: spool.oldest_age),
         ):
             gauge(name, text).labels(store).set_function(look)
         self._lock = threading.Lock()  # guards the next
-        self._known = dict(spool.dropped)
+        self._known, self._known_samples = dict(spool.dropped), dict(spool.dropped_units)
 
     def sent(self, lines: int) -> None:
         self._sent.inc(lines)
@@ -73,6 +86,9 @@ class RemoteTally:
     def blocked(self, blocked: bool) -> None:
         self._blocked.set(float(blocked))
 
+    def queued(self, samples: int) -> None:
+        self._queued.inc(samples)
+
     def left_out(self, samples: int) -> None:
         self._left_out.inc(samples)
 
@@ -85,4 +101,8 @@ class RemoteTally:
                 self._known[reason] = total
                 self._dropped.labels(self._store, reason).inc(more)
                 new += more
+            for reason, total in self._spool.dropped_units.items():
+                more = total - self._known_samples[reason]
+                self._known_samples[reason] = total
+                self._dropped_samples.labels(self._store, reason).inc(more)
         return new

@@ -5,6 +5,7 @@ from fleetpulse.storage.embedded.census import Census
 from fleetpulse.storage.embedded.compaction import Compaction, CompactionLimits
 from fleetpulse.storage.embedded.damage import KINDS as DAMAGE_KINDS
 from fleetpulse.storage.embedded.keeping import Keeping, Rule
+from fleetpulse.storage.embedded.recent import RecentPages
 from fleetpulse.storage.embedded.retention import Expiry
 from fleetpulse.storage.embedded.stats import Stats
 from fleetpulse.storage.embedded.store import EmbeddedStore
@@ -18,6 +19,7 @@ __all__ = [
     "EmbeddedStore",
     "Expiry",
     "Keeping",
+    "RecentPages",
     "Rule",
     "Stats",
     "Verification",

@@ -13,18 +13,17 @@ from fleetpulse.errors import QueryError
 from fleetpulse.matchers import Matcher
 from fleetpulse.model import Labels
 from fleetpulse.storage.base import Cardinality, MatcherSets
-from fleetpulse.storage.embedded.checksums import checksum, mix
-from fleetpulse.storage.embedded.damage import DamageLog, Finding
-from fleetpulse.storage.embedded.holdings import Holdings
+from fleetpulse.storage.embedded.damage import DamageLog
 from fleetpulse.storage.embedded.horizon import Horizon, Passes, rule_of
-from fleetpulse.storage.embedded.labeltable import FAIL, PASS, SILENT, Ids, LabelTable, load_labels
+from fleetpulse.storage.embedded.indexstate import State
+from fleetpulse.storage.embedded.labeltable import FAIL, PASS, SILENT, Ids
 from fleetpulse.storage.embedded.seriescount import blocks, count_series
 from fleetpulse.storage.embedded.stats import Stats
 
 Mask = NDArray[np.bool_]
 
-_MERGED_KEPT = 100_000  # some 25 MB
 _NEVER_MS = -(1 << 62)
+_NEWS_MAX = 1000  # lines; some 10 ms
 _MATCHERS_MAX = 60  # one bit each
 
 
@@ -51,78 +50,26 @@ class Group:
     shapes: tuple[Shape, ...]
 
 
-class _State:
-    """All that a new generation of the index replaces at once."""
-
-    def __init__(self) -> None:
-        self.targets, self.lines = LabelTable(), LabelTable()
-        # int32, as there are many where a page has other lines at every scrape.
-        self.layouts: dict[int, NDArray[np.int32]] = {}
-        self.layout_ids: dict[bytes, int] = {}
-        # By digest: the same lines may come again, in a layout that is whole.
-        self.lost_layouts: dict[bytes, list[int]] = {}
-        self.last_layout = 0
-        self.held = Holdings()
-        self.merged: dict[tuple[int, int], Labels] = {}
-
-    def catch_up(self, db: sqlite3.Connection) -> list[Finding]:
-        """What is new in the file; what is damaged among it."""
-        findings: list[Finding] = []
-        for table, name in ((self.targets, "target"), (self.lines, "line")):
-            # As bytes: SQLite refuses to hand out text that is not UTF-8 any more.
-            query = f"SELECT id, CAST(labels AS BLOB), sum FROM {name} WHERE id > ? ORDER BY id"  # noqa: S608
-            for entry, text, found in db.execute(query, (table.last_id,)):
-                if found != checksum(text, key=mix(entry)):
-                    table.lose(entry)
-                    findings.append(Finding(name, (entry,)))
-                else:
-                    table.add(entry, load_labels(text))
-        query = "SELECT id, digest, lines, sum FROM layout WHERE id > ? ORDER BY id"
-        for entry, digest, lines, found in db.execute(query, (self.last_layout,)):
-            self.last_layout = entry
-            if found != checksum(digest, lines, key=mix(entry)):
-                self.lost_layouts.setdefault(digest, []).append(entry)
-                findings.append(Finding("layout", (entry,)))
-            else:
-                self._add_layout(entry, digest, np.frombuffer(lines, "<i4"))
-        query = "SELECT id, target, layout, from_ms, until_ms FROM held WHERE id > ? ORDER BY id"
-        for row in db.execute(query, (self.held.last_id,)):
-            # A number that a disk has damaged must not be taken for an index.
-            if self.targets.knows(row[1]):
-                self.held.add(*row)
-        return findings
-
-    def _add_layout(self, entry: int, digest: bytes, lines: NDArray[np.int32]) -> None:
-        self.layouts[entry] = lines
-        for lost in self.lost_layouts.pop(digest, ()):
-            self.layouts[lost] = lines
-        # One with a line that is lost is not used again: its writer makes both anew.
-        if not self.lines.lost or not np.isin(lines, self.lines.lost).any():
-            self.layout_ids[digest] = entry
-
-    def labels_of(self, pairs: Iterable[tuple[int, int]]) -> list[Labels]:
-        if len(self.merged) > _MERGED_KEPT:
-            self.merged.clear()
-        return [self.merged.get(pair) or self._merge(pair) for pair in pairs]
-
-    def _merge(self, pair: tuple[int, int]) -> Labels:
-        labels = self.targets.get(pair[0]).merged(self.lines.get(pair[1]))
-        self.merged[pair] = labels
-        return labels
-
-
 class Catalogue:
     """Safe from any thread. Every caller refreshes it inside its own transaction first.
 
     The tables only grow, so catching up is reading rows above the largest id known. Rows are
-    deleted by retention alone, which raises the generation: then everything is read anew.
+    deleted by retention alone, which raises the generation: then the ids are looked through.
     """
 
     def __init__(self, damage: DamageLog) -> None:
         self._damage = damage
         self._lock = threading.RLock()
         self._generation = -1
-        self._state = _State()
+        self._state = State()
+
+    def is_near(self, db: sqlite3.Connection) -> bool:
+        """Whether refresh() will not take long: for who has the whole store wait for it."""
+        query = "SELECT value, (SELECT max(id) FROM line) FROM counter WHERE name = 'generation'"
+        generation, last_line = db.execute(query).fetchone()
+        with self._lock:
+            news = (last_line or 0) - self._state.lines.last_id
+            return generation == self._generation and news < _NEWS_MAX
 
     def refresh(self, db: sqlite3.Connection) -> None:
         query = "SELECT value FROM counter WHERE name = 'generation'"
@@ -131,7 +78,7 @@ class Catalogue:
             if generation < self._generation:
                 return  # an older snapshot; what it lacks here has expired
             if generation > self._generation:
-                self._generation, self._state = generation, _State()
+                self._generation, self._state = generation, self._state.surviving(db)
             findings = self._state.catch_up(db)
         self._damage.report(findings)
 
@@ -211,7 +158,9 @@ class Catalogue:
         """Which lines of which targets match, of those that may have samples in the time given."""
         with self._lock:
             state = self._state
-            return Selection(_resolve(state, matchers, start_ms, end_ms), state, self._lock)
+            held = state.held.between(start_ms, end_ms)
+            groups = _resolve(state, matchers, *held)
+            return Selection(groups, len(held[0]), state, self._lock)
 
     def rule_of(self, rules: Sequence[Sequence[Matcher]], lines: Ids, targets: Ids) -> Ids:
         """Of the series (lines[i], targets[i]) the place of the first rule that is about it."""
@@ -248,19 +197,25 @@ class Catalogue:
             return set(self._state.labels_of(pairs))
 
     def _shapes(self, sets: MatcherSets, start_ms: int, end_ms: int) -> list[Shape]:
+        held = self._state.held.between(start_ms, end_ms)
         return [
             shape
             for matchers in (sets or [()])
-            for group in _resolve(self._state, matchers, start_ms, end_ms)
+            for group in _resolve(self._state, matchers, *held)
             for shape in group.shapes
         ]
 
 
 class Selection:
-    """What a resolve() found, with the state of the index that its ids belong to."""
+    """What a resolve() found, with the state of the index that its ids belong to.
 
-    def __init__(self, groups: Sequence[Group], state: _State, lock: threading.RLock) -> None:
-        self.groups = groups
+    held: how many targets had which layout in its time, in all: each once a layout.
+    """
+
+    def __init__(
+        self, groups: Sequence[Group], held: int, state: State, lock: threading.RLock
+    ) -> None:
+        self.groups, self.held = groups, held
         self._state, self._lock = state, lock
 
     def labels_of(self, pairs: Iterable[tuple[int, int]]) -> list[Labels]:
@@ -287,7 +242,7 @@ class Selection:
         return found
 
 
-def _passing(state: _State, lines: Ids, targets: Ids) -> Passes:
+def _passing(state: State, lines: Ids, targets: Ids) -> Passes:
     """Which of the series (lines[i], targets[i]) a matcher lets pass."""
 
     def passes(matcher: Matcher) -> Mask:
@@ -301,8 +256,8 @@ def _passing(state: _State, lines: Ids, targets: Ids) -> Passes:
     return passes
 
 
-def _resolve(state: _State, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> list[Group]:
-    targets, layouts = state.held.between(start_ms, end_ms)
+def _resolve(state: State, matchers: Sequence[Matcher], targets: Ids, layouts: Ids) -> list[Group]:
+    """targets and layouts: as Holdings.between() gives them."""
     groups = []
     for line_mask, target_mask in _groups(state, matchers):
         wanted = target_mask[targets]
@@ -312,7 +267,7 @@ def _resolve(state: _State, matchers: Sequence[Matcher], start_ms: int, end_ms: 
     return groups
 
 
-def _groups(state: _State, matchers: Sequence[Matcher]) -> list[tuple[Mask, Mask]]:
+def _groups(state: State, matchers: Sequence[Matcher]) -> list[tuple[Mask, Mask]]:
     """Masks of lines and of targets by id, such that all lines match on all targets.
 
     A matcher is decided by the line where that names the label, else by the target. So lines are
@@ -340,7 +295,7 @@ def _groups(state: _State, matchers: Sequence[Matcher]) -> list[tuple[Mask, Mask
     return groups
 
 
-def _group(state: _State, line_mask: Mask, targets: Ids, layouts: Ids) -> Group:
+def _group(state: State, line_mask: Mask, targets: Ids, layouts: Ids) -> Group:
     """targets and layouts are pairs in the order of the layouts."""
     if not len(layouts):
         return Group(layouts, targets, ())
@@ -363,7 +318,7 @@ def _group(state: _State, line_mask: Mask, targets: Ids, layouts: Ids) -> Group:
     )
 
 
-def _values(state: _State, name: str, shape: Shape) -> set[str]:
+def _values(state: State, name: str, shape: Shape) -> set[str]:
     """Values of a label: those of the lines, and the targets' where a line is silent."""
     found = state.lines.values(name, shape.lines)
     if (state.lines.codes(name)[shape.lines] == SILENT).any():

@@ -1,34 +1,38 @@
 """Folds pages that are some minutes old into chunks: a series' samples of one span, compressed.
 
 A fold takes the pages of some targets in one span, joins them with the chunks that are there, and
-replaces both in one transaction. What is slow, reading and compressing, is done before it.
+replaces both. What is slow, reading and compressing, is done before anything is written; the
+writing is cut into transactions that nobody waits long for.
 """
 
-import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from fleetpulse.storage.embedded import chunks, pages
 from fleetpulse.storage.embedded.catalogue import Catalogue
-from fleetpulse.storage.embedded.checksums import mix
-from fleetpulse.storage.embedded.codec import Times, encode_times, encode_values
-from fleetpulse.storage.embedded.damage import DamageLog, Finding
+from fleetpulse.storage.embedded.damage import DamageLog
 from fleetpulse.storage.embedded.database import Database
+from fleetpulse.storage.embedded.folding import Fold, folds_of, note_folded
 from fleetpulse.storage.embedded.labeltable import Ids
 from fleetpulse.storage.embedded.limits import Budget
 from fleetpulse.storage.embedded.pace import Pace
-from fleetpulse.storage.embedded.runs import Joined, RunsOf, join
+from fleetpulse.storage.embedded.runs import RunsOf
 from fleetpulse.storage.embedded.schema import SLOT_MS, SLOTS_PER_SPAN, SPAN_MS
-from fleetpulse.storage.embedded.sql import IN_LIST, id_list
+from fleetpulse.storage.embedded.steps import parts
 from fleetpulse.storage.embedded.untiered import days_of, mark
 
 # Rounds down below zero too, where SQLite's division does not.
 _SPAN_OF_SLOT = (
     f"(slot - ((slot % {SLOTS_PER_SPAN}) + {SLOTS_PER_SPAN}) % {SLOTS_PER_SPAN}) / {SLOTS_PER_SPAN}"
 )
+
+# Targets folded at once: at 500 series and a sample in ten seconds they are 180 MB in memory.
+_TARGETS_AT_ONCE = 64
+# Rows written or deleted in one transaction at most; fewer where that takes long.
+_ROWS_AT_ONCE = 8000
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +42,12 @@ class CompactionLimits:
     min_age: seconds; younger pages stay pages, so that late samples are cheap.
     gather: seconds of pages that a target collects before they are folded, unless its span is
     over; more makes less work, less makes a smaller file.
-    batch_pages: pages folded in one transaction at most, about; fewer where that takes long.
+    batch_pages: pages read, held and folded at once, about.
     max_seconds: stop after the batch that passes this; the rest is for the next call.
     """
 
     min_age: float = 600.0
-    gather: float = 1200.0
+    gather: float = 1800.0
     batch_pages: int = 1000
     max_seconds: float = 30.0
 
@@ -64,26 +68,6 @@ class _Task:
     span: int
     target: int
     pages: int
-
-
-@dataclass(slots=True)
-class _Fold:
-    """What one transaction replaces: pages by chunks and their clocks.
-
-    at_start: there is a sample at the very start of the span.
-    anew: chunks that are there and not among those to be written go.
-    """
-
-    page_ids: list[int]
-    targets: list[int]
-    span: int
-    folds: int
-    samples: int = 0
-    at_start: bool = False
-    anew: bool = False
-    clocks: list[tuple[int, int, int, int, bytes]] = field(default_factory=list)
-    chunks: list[tuple[int, int, int, int, bytes]] = field(default_factory=list)
-    findings: list[Finding] = field(default_factory=list)
 
 
 class Compactor:
@@ -108,7 +92,7 @@ class Compactor:
         # are always in the same slot, the later one thus always wins.
         end_slot = int((now - limits.min_age) * 1000) // SLOT_MS
         tasks = self._tasks(end_slot, limits.gather)
-        for batch in _batches(tasks, lambda: self._pace.of(limits.batch_pages)):
+        for batch in _batches(tasks, limits.batch_pages):
             fold = self._prepare(batch, end_slot)
             if self._apply(fold):
                 done.pages += len(fold.page_ids)
@@ -131,8 +115,11 @@ class Compactor:
             SELECT {_SPAN_OF_SLOT} AS span, target, count(*), min(slot) FROM page
             WHERE slot < ? GROUP BY 1, 2 ORDER BY 1, 2
         """  # noqa: S608
-        ripe = end_slot - gather * 1000 / SLOT_MS
+        ripe, last_span = end_slot - gather * 1000 / SLOT_MS, end_slot // SLOTS_PER_SPAN
         with self._database.reading() as db:
+            first = db.execute("SELECT min(slot) FROM page").fetchone()[0]
+            if first is None or (first > ripe and first // SLOTS_PER_SPAN >= last_span):
+                return []
             self._catalogue.refresh(db)
             tasks = [
                 _Task(span, target, count)
@@ -151,102 +138,55 @@ class Compactor:
         batch: Sequence[_Task],
         end_slot: int,
         edit: Callable[[RunsOf], None] | None = None,
-    ) -> _Fold:
+    ) -> Fold:
         span, targets = batch[0].span, np.array([task.target for task in batch], np.int64)
         start = span * SPAN_MS
-        span_end = start + SPAN_MS - 1
+        bounds = start, start + SPAN_MS - 1
+        end = min(bounds[1], end_slot * SLOT_MS - 1)
         runs: RunsOf = {}
         with self._database.reading() as db:
             self._catalogue.refresh(db)
-            group = self._catalogue.whole(targets, start, span_end)
-            end = min(span_end, end_slot * SLOT_MS - 1)
+            group = self._catalogue.whole(targets, *bounds)
             slots = pages.slots_between(db, start, end)
-            fold = _Fold(_page_ids(db, slots, targets), targets.tolist(), span, _folds(db))
+            fold = Fold.read(db, span, targets, group, slots, end_slot)
             budget = Budget()
-            bounds = (start, span_end)
             chunks.read_runs(db, group.lines, targets, bounds, budget, runs, fold.findings)
             for shape in group.shapes:
                 pages.read_runs(db, shape, start, end, budget, runs, fold.findings)
         self._damage.report(fold.findings)
-        # A damaged chunk must not be left to be read by a clock that is not its own.
+        # What is damaged is not written, and goes with the clock that it was read by.
         fold.anew = any(found.kind in ("chunk", "clock") for found in fold.findings)
         if edit is not None:
             edit(runs)
             fold.anew = True
-        _encode(fold, runs)
+        fold.encode(runs)
         return fold
 
-    def _apply(self, fold: _Fold) -> bool:
-        with self._pace.turn(), self._database.writing() as db:
-            if _folds(db) != fold.folds:
-                return False
-            db.execute("UPDATE counter SET value = value + 1 WHERE name = 'folds'")
-            query = f"DELETE FROM clock WHERE span = ? AND target {IN_LIST}"  # noqa: S608
-            db.execute(query, (fold.span, id_list(fold.targets)))
-            if fold.anew:
-                query = f"DELETE FROM chunk WHERE span = ? AND target {IN_LIST}"  # noqa: S608
-                db.execute(query, (fold.span, id_list(fold.targets)))
-            db.executemany("INSERT INTO clock VALUES (?, ?, ?, ?, ?)", fold.clocks)
-            db.executemany("INSERT OR REPLACE INTO chunk VALUES (?, ?, ?, ?, ?)", fold.chunks)
-            query = f"DELETE FROM page WHERE id {IN_LIST}"  # noqa: S608
-            db.execute(query, (id_list(fold.page_ids),))
-            mark(db, days_of(fold.span, at_start=fold.at_start), fold.targets)
-        self._database.checkpoint()
+    def _apply(self, fold: Fold) -> bool:
+        """False where somebody else was at it: then some of it may be done, which is harmless."""
+        folds = fold.folds
+        for part in parts(fold.steps(), lambda: self._pace.of(_ROWS_AT_ONCE)):
+            with self._pace.turn(), self._database.writing() as db:
+                if folds_of(db) != folds:
+                    return False
+                for step in part:
+                    db.executemany(step.sql, step.rows)
+                # In every part, as it may be the last one that there is.
+                mark(db, days_of(fold.span, at_start=fold.at_start), fold.targets)
+                folds += note_folded(db, fold.last_slot)
+            self._database.checkpoint()
         return True
 
 
-def _batches(tasks: Sequence[_Task], batch_pages: Callable[[], int]) -> Iterator[list[_Task]]:
+def _batches(tasks: Sequence[_Task], batch_pages: int) -> Iterator[list[_Task]]:
     """Tasks of one span each, so that the chunks written together lie together."""
     batch: list[_Task] = []
     for task in tasks:
-        full = sum(one.pages for one in batch) + task.pages > batch_pages()
+        full = sum(one.pages for one in batch) + task.pages > batch_pages
+        full = full or len(batch) == _TARGETS_AT_ONCE
         if batch and (full or task.span != batch[0].span):
             yield batch
             batch = []
         batch.append(task)
     if batch:
         yield batch
-
-
-def _folds(db: sqlite3.Connection) -> int:
-    count: int = db.execute("SELECT value FROM counter WHERE name = 'folds'").fetchone()[0]
-    return count
-
-
-def _page_ids(db: sqlite3.Connection, slots: range, targets: Times) -> list[int]:
-    query = f"SELECT id FROM page WHERE slot {IN_LIST} AND target {IN_LIST}"  # noqa: S608
-    return [entry for (entry,) in db.execute(query, (id_list(slots), id_list(targets)))]
-
-
-def _encode(fold: _Fold, runs: RunsOf) -> None:
-    """Every series of the fold's targets and span anew, in the order of the chunks' key."""
-    joined: Joined = {}
-    numbers: dict[tuple[int, bytes], int] = {}
-    seen: dict[tuple[int, int], tuple[Times, int]] = {}
-    for target, line in sorted(runs, key=_by_line):
-        times, values = join(runs[target, line], joined)
-        # Most series of a target share one array; the array in the entry keeps its id from being
-        # given to another.
-        known = seen.get((target, id(times)))
-        if known is None:
-            known = seen[target, id(times)] = (times, _clock_number(fold, target, times, numbers))
-            fold.at_start |= int(times[0]) == fold.span * SPAN_MS
-        fold.samples += len(times)
-        blob = encode_values(values, mix(fold.span, line, target, known[1]))
-        fold.chunks.append((fold.span, line, target, known[1], blob))
-
-
-def _by_line(pair: tuple[int, int]) -> tuple[int, int]:
-    return pair[1], pair[0]
-
-
-def _clock_number(
-    fold: _Fold, target: int, times: Times, numbers: dict[tuple[int, bytes], int]
-) -> int:
-    """The number of a clock that tells these times, made where there is none yet."""
-    key = (target, times.tobytes())
-    if key not in numbers:
-        n = numbers[key] = len(numbers)
-        blob = encode_times(times, mix(fold.span, target, n, len(times)))
-        fold.clocks.append((fold.span, target, n, len(times), blob))
-    return numbers[key]

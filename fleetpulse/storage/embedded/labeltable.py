@@ -2,6 +2,7 @@
 
 import json
 from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -33,6 +34,14 @@ class _Column:
         self.ids.append(entry)
         self.codes.append(code)
 
+    def without(self, gone: Ids) -> "_Column":
+        ids, codes = np.array(self.ids), np.array(self.codes)
+        kept = ~np.isin(ids, gone)
+        used, fresh = np.unique(codes[kept], return_inverse=True)
+        values = [self.values[code] for code in used.tolist()]
+        code_of = {value: code for code, value in enumerate(values)}
+        return _Column(values, code_of, array("i", ids[kept].tolist()), array("i", fresh.tolist()))
+
 
 class LabelTable:
     """Label sets by id; ids rise but may have gaps. Not locked: its owner does that."""
@@ -56,6 +65,31 @@ class LabelTable:
             if column is None:
                 column = self._columns[name] = _Column()
             column.add(entry, value)
+
+    def extend(self, rows: Sequence[tuple[int, bytes]], lost: Sequence[int]) -> None:
+        """Label sets as dump_labels() wrote them, and ids whose labels cannot be read."""
+        for (entry, _), labels in zip(rows, load_all([text for _, text in rows]), strict=True):
+            self.add(entry, labels)
+        for entry in lost:
+            self.lose(entry)
+
+    def without(self, gone: Ids) -> "LabelTable":
+        """A copy that does not have some of the ids; far cheaper than to read the others anew."""
+        copy = LabelTable()
+        copy.by_id, copy.ids = list(self.by_id), dict(self.ids)
+        for entry in gone.tolist():
+            labels, copy.by_id[entry] = copy.by_id[entry], None
+            if labels is not None and copy.ids.get(labels) == entry:
+                del copy.ids[labels]
+        copy.lost = [entry for entry in self.lost if entry not in set(gone.tolist())]
+        columns = ((name, column.without(gone)) for name, column in self._columns.items())
+        copy._columns = {name: column for name, column in columns if column.values}
+        return copy
+
+    def known(self) -> Ids:
+        """All ids, of those that are lost too."""
+        found = [entry for entry, labels in enumerate(self.by_id) if labels is not None]
+        return np.array(sorted({*found, *self.lost}), np.int64)
 
     def lose(self, entry: int) -> None:
         """An id whose labels cannot be read: it matches nothing."""
@@ -138,7 +172,8 @@ def dump_labels(labels: Labels) -> str:
     return json.dumps([text for pair in labels for text in pair], ensure_ascii=False)
 
 
-def load_labels(text: str | bytes) -> Labels:
+def load_all(texts: Sequence[bytes]) -> list[Labels]:
     """What dump_labels() wrote; ValueError where it is not."""
-    flat = json.loads(text)
-    return Labels(zip(flat[::2], flat[1::2], strict=True))
+    # In one go: half of the time that it takes one by one.
+    flat = json.loads(b"[%s]" % b",".join(texts))
+    return [Labels(zip(one[::2], one[1::2], strict=True)) for one in flat]

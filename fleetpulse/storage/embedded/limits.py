@@ -35,6 +35,11 @@ class Budget:
                 "ask for fewer series, a shorter range or a longer step, or raise max_samples",
             )
 
+    def give_back(self, count: int, runs: int = 1) -> None:
+        """For what was taken and comes another way."""
+        self.samples_left += count
+        self._runs_left += runs
+
 
 def check_series(count: int, max_series: int) -> None:
     if max_series and count > max_series:

@@ -17,6 +17,7 @@ from fleetpulse.storage.embedded.checksums import checksum, mix, mixes
 from fleetpulse.storage.embedded.damage import Finding
 from fleetpulse.storage.embedded.labeltable import Ids
 from fleetpulse.storage.embedded.limits import Budget
+from fleetpulse.storage.embedded.rowset import add_runs, arranged
 from fleetpulse.storage.embedded.runs import Run, RunsOf
 from fleetpulse.storage.embedded.schema import SLOT_MS
 from fleetpulse.storage.embedded.sql import IN_LIST, id_list
@@ -26,12 +27,14 @@ INSERT = (
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 
+_ANY_TIMED = "SELECT EXISTS (SELECT 1 FROM page WHERE slot BETWEEN ? AND ? AND times IS NOT NULL)"
+
 # Above this many (slot, target) pairs, reading all targets of the slots is cheaper than seeking.
 _SEEKS_MAX = 50_000
 
 # Values by checksum: a page is read by ranges of its columns, and no more than those is checked.
-_BLOCK = 64
-_BLOCK_BYTES = 8 * _BLOCK
+BLOCK = 64
+_BLOCK_BYTES = 8 * BLOCK
 _SUM = struct.Struct("<I")
 
 Row = tuple[Any, ...]
@@ -91,6 +94,20 @@ def read_runs(
 
     A page that is damaged where it is wanted is left out and added to findings.
     """
+    read_plain(db, shape, start_ms, end_ms, budget, runs, findings)
+    read_timed(db, shape, start_ms, end_ms, budget, runs, findings)
+
+
+def read_plain(
+    db: sqlite3.Connection,
+    shape: Shape,
+    start_ms: int,
+    end_ms: int,
+    budget: Budget,
+    runs: RunsOf,
+    findings: list[Finding],
+) -> None:
+    """Of read_runs() the pages with one time for all."""
     slots = slots_between(db, start_ms, end_ms)
     if not slots:
         return
@@ -111,6 +128,22 @@ def read_runs(
         budget.take_samples(len(rows) * len(shape.columns), runs_made)
     if rows:
         _add_plain(rows, shape, cut, runs)
+
+
+def read_timed(
+    db: sqlite3.Connection,
+    shape: Shape,
+    start_ms: int,
+    end_ms: int,
+    budget: Budget,
+    runs: RunsOf,
+    findings: list[Finding],
+) -> None:
+    """Of read_runs() the pages that brought their own times, which are few."""
+    slots = slots_between(db, start_ms, end_ms)
+    if not slots or not db.execute(_ANY_TIMED, (slots[0], slots[-1])).fetchone()[0]:
+        return
+    where, found = _where(shape, slots)
     query = f"""
         SELECT id, target, vals, times, cols, sums, from_ms, until_ms FROM page
         WHERE {where} AND layout = ? AND from_ms <= ? AND until_ms >= ? AND times IS NOT NULL
@@ -130,8 +163,8 @@ class _Cut:
 
     @staticmethod
     def of(shape: Shape) -> "_Cut":
-        first = int(shape.columns[0]) // _BLOCK * _BLOCK
-        end = (int(shape.columns[-1]) // _BLOCK + 1) * _BLOCK
+        first = int(shape.columns[0]) // BLOCK * BLOCK
+        end = (int(shape.columns[-1]) // BLOCK + 1) * BLOCK
         return _Cut(first, min(end, shape.width) - first)
 
     @property
@@ -141,7 +174,7 @@ class _Cut:
 
     @property
     def sums(self) -> tuple[int, int]:
-        return 4 * (self.first // _BLOCK) + 1, 4 * -(-self.width // _BLOCK)
+        return 4 * (self.first // BLOCK) + 1, 4 * -(-self.width // BLOCK)
 
 
 def _intact(rows: Sequence[Row], layout: int, cut: _Cut, findings: list[Finding]) -> Sequence[Row]:
@@ -206,21 +239,10 @@ def _add_plain(rows: Sequence[Row], shape: Shape, cut: _Cut, runs: RunsOf) -> No
     ids, targets, times, blobs, _sums = zip(*rows, strict=True)
     written, target_of, at = np.array(ids), np.array(targets), np.array(times)
     matrix = np.frombuffer(b"".join(blobs), "<f8").reshape(len(rows), cut.width)
-    order = np.lexsort((written, at, target_of))
-    at, target_of = at[order], target_of[order]
-    last = np.append((at[1:] != at[:-1]) | (target_of[1:] != target_of[:-1]), True)
-    order, at, target_of = order[last], at[last], target_of[last]
+    order = arranged(target_of, at, written)
     # One copy for all: of each target the series' values are then parts of this.
     values = np.ascontiguousarray(matrix[:, shape.columns - cut.first].T[:, order])
-    written = written[order]
-    found, starts = np.unique(target_of, return_index=True)
-    bounds = [*starts.tolist(), len(order)]
-    lines = shape.lines.tolist()
-    for target, begin, end in zip(found.tolist(), bounds, bounds[1:], strict=False):
-        shared, ids_of = at[begin:end], written[begin:end]
-        for line, series in zip(lines, values, strict=True):
-            run = Run(shared, series[begin:end], ids_of)
-            runs.setdefault((target, line), []).append(run)
+    add_runs(runs, shape.lines, target_of[order], at[order], written[order], values)
 
 
 def _add_timed(

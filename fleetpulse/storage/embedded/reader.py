@@ -11,9 +11,11 @@ from fleetpulse.model import Labels, Metadata, Series
 from fleetpulse.storage.base import Hints, MatcherSets
 from fleetpulse.storage.embedded import chunks, horizon, pages, tiers
 from fleetpulse.storage.embedded.catalogue import Catalogue, Selection
+from fleetpulse.storage.embedded.clocks import ClockCache
 from fleetpulse.storage.embedded.damage import DamageLog, Finding
 from fleetpulse.storage.embedded.database import Database
 from fleetpulse.storage.embedded.limits import Budget, check_series
+from fleetpulse.storage.embedded.recent import RecentPages
 from fleetpulse.storage.embedded.runs import Joined, Run, RunsOf, join
 from fleetpulse.storage.embedded.untiered import made_until, tiers_end
 from fleetpulse.storage.embedded.windows import WINDOW_MS
@@ -25,8 +27,15 @@ _EVER_MS = 1 << 52
 class Reader:
     """A SeriesReader (storage/base.py) of the embedded store."""
 
-    def __init__(self, database: Database, catalogue: Catalogue, damage: DamageLog) -> None:
+    def __init__(
+        self,
+        database: Database,
+        catalogue: Catalogue,
+        damage: DamageLog,
+        recent: RecentPages | None = None,
+    ) -> None:
         self._database, self._catalogue, self._damage = database, catalogue, damage
+        self._recent, self._clocks = recent or RecentPages(), ClockCache()
 
     def select(
         self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, hints: Hints
@@ -34,7 +43,7 @@ class Reader:
         # The steps are told by the end, which must then be the one that was asked for.
         step_ms = 0 if hints.range_ms or end_ms > _EVER_MS else hints.step_ms
         start_ms, end_ms = _clamped(start_ms, end_ms)
-        budget = Budget(hints.max_samples, hints.check)
+        budget, clocks = Budget(hints.max_samples, hints.check), self._clocks
         runs: RunsOf = {}
         parts = tiers.TierParts()
         findings: list[Finding] = []
@@ -51,9 +60,15 @@ class Reader:
                     column = plan.column
                     tiers.read_parts(db, lines, targets, bounds, column, budget, parts, findings)
                 bounds = (from_ms, end_ms)
-                chunks.read_runs(db, lines, targets, bounds, budget, runs, findings, step_ms)
+                chunks.read_runs(
+                    db, lines, targets, bounds, budget, runs, findings, step_ms, clocks
+                )
+                held = selection.held
+                left = self._recent.read_runs(db, group.shapes, held, bounds, budget, runs)
+                for shape in left:
+                    pages.read_plain(db, shape, *bounds, budget, runs, findings)
                 for shape in group.shapes:
-                    pages.read_runs(db, shape, from_ms, end_ms, budget, runs, findings)
+                    pages.read_timed(db, shape, *bounds, budget, runs, findings)
         self._damage.report(findings)
         if plan is None:
             return _series(runs, selection, hints.max_series)

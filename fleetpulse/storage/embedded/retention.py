@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from fleetpulse.storage.embedded import horizon
 from fleetpulse.storage.embedded.catalogue import Catalogue
 from fleetpulse.storage.embedded.database import Database
+from fleetpulse.storage.embedded.folding import note_folded
 from fleetpulse.storage.embedded.horizon import Horizon
-from fleetpulse.storage.embedded.indexsweep import sweep_index
+from fleetpulse.storage.embedded.indexsweep import IndexSweep
 from fleetpulse.storage.embedded.keeping import Keeping, due
 from fleetpulse.storage.embedded.pace import Pace
 from fleetpulse.storage.embedded.schema import SLOT_MS
@@ -55,7 +56,7 @@ class Retention:
         done.tiers = self._sweep.tiers(old, new)
         with self._database.writing() as db:
             db.execute("DELETE FROM untiered WHERE (day + 1) * ? <= ?", (DAY_MS, before_ms))
-            done.targets, done.lines = sweep_index(db, before_ms)
+        done.targets, done.lines = IndexSweep(self._database, self._pace).run(before_ms)
         self.shrink(_FREE_KEPT)
         return done
 
@@ -97,7 +98,7 @@ class Retention:
             with self._pace.turn(), self._database.writing() as db:
                 count = db.execute(_PAGES, (before_ms // SLOT_MS, most)).rowcount
                 if count:
-                    db.execute("UPDATE counter SET value = value + 1 WHERE name = 'folds'")
+                    note_folded(db, before_ms // SLOT_MS - 1)
             total += count
             if count < most:
                 return total

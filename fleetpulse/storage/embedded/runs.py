@@ -9,7 +9,7 @@ import numpy as np
 from fleetpulse.storage.embedded.codec import Floats, Times
 
 # Series that were sampled together share their arrays of times; joining them is done once.
-Joined = dict[tuple[int, ...], Times]
+Joined = dict[tuple[int, ...], tuple[list[int], Times | None]]
 
 # By (target, line).
 RunsOf = dict[tuple[int, int], list["Run"]]
@@ -35,19 +35,23 @@ def join(runs: Sequence[Run], joined: Joined) -> tuple[Times, Floats]:
     """
     if len(runs) == 1:
         return runs[0].times, runs[0].values
-    ordered = sorted(runs, key=_first)
-    for before, after in pairwise(ordered):
-        if before.times[-1] >= after.times[0]:
-            return _interleave(runs)
-    key = tuple([id(run.times) for run in ordered])
-    times = joined.get(key)
+    key = tuple([id(run.times) for run in runs])
+    known = joined.get(key)
+    if known is None:
+        known = joined[key] = _in_line(runs)
+    order, times = known
     if times is None:
-        times = joined[key] = np.concatenate([run.times for run in ordered])
-    return times, np.concatenate([run.values for run in ordered])
+        return _interleave(runs)
+    return times, np.concatenate([runs[at].values for at in order])
 
 
-def _first(run: Run) -> int:
-    return int(run.times[0])
+def _in_line(runs: Sequence[Run]) -> tuple[list[int], Times | None]:
+    """The order in which one run's times follow on the other's, and all; None: they overlap."""
+    order = sorted(range(len(runs)), key=lambda at: int(runs[at].times[0]))
+    for before, after in pairwise(order):
+        if runs[before].times[-1] >= runs[after].times[0]:
+            return order, None
+    return order, np.concatenate([runs[at].times for at in order])
 
 
 def _interleave(runs: Sequence[Run]) -> tuple[Times, Floats]:

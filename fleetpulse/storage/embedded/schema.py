@@ -13,7 +13,8 @@ Index. A series is a target times a line; its labels are `target.merged(line)`.
   minutes so that it is seldom rewritten. A row is extended by deleting it and adding a larger one
   with a new id, so a process catches up by reading ids above the largest it knows.
 - counter: `generation` goes up when index rows are deleted (then caches start anew), `folds` when
-  chunks are rewritten or pages deleted in bulk.
+  chunks are rewritten or pages deleted in bulk; `folded_slot` is the last slot that pages were ever
+  deleted of (none: no page was).
 
 Data, oldest form first:
 - page: one scrape of one target as it came. vals is float64 per line of the layout. All samples of

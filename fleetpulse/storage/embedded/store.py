@@ -19,6 +19,7 @@ from fleetpulse.storage.embedded.deletion import Deletion
 from fleetpulse.storage.embedded.housekeeping import alone
 from fleetpulse.storage.embedded.keeping import Keeping
 from fleetpulse.storage.embedded.reader import Reader
+from fleetpulse.storage.embedded.recent import RecentPages
 from fleetpulse.storage.embedded.retention import Expiry, Retention
 from fleetpulse.storage.embedded.sealing import Sealer
 from fleetpulse.storage.embedded.stats import Stats, read_stats
@@ -41,18 +42,20 @@ class EmbeddedStore:
         read_only: bool = False,
         now: Callable[[], float] = time.time,
         on_damage: Callable[[str], None] = lambda _kind: None,
+        recent: RecentPages | None = None,
     ) -> None:
         """StorageError where the file cannot be opened, is damaged or not ours.
 
         It is made where it does not exist, unless read_only; then the error is retriable.
         on_damage: called with the kind (damage.KINDS) of each damaged blob when it is first met.
+        recent: what it keeps in memory of pages, for who wants other than the usual limits.
         """
         self.path, self._now = path, now
         damage = DamageLog(path, on_damage)
         catalogue = Catalogue(damage)
         self._database = Database(path, read_only=read_only)
         self._catalogue = catalogue
-        self._reader = Reader(self._database, catalogue, damage)
+        self._reader = Reader(self._database, catalogue, damage, recent)
         self._writer = Writer(self._database, catalogue)
         self._compactor = Compactor(self._database, catalogue, damage)
         self._retention = Retention(self._database, catalogue)

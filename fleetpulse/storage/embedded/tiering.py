@@ -11,10 +11,11 @@ import numpy as np
 from fleetpulse.storage.embedded import chunks, tierrow
 from fleetpulse.storage.embedded.catalogue import Catalogue
 from fleetpulse.storage.embedded.checksums import mix
-from fleetpulse.storage.embedded.codec import DAMAGE, Times
+from fleetpulse.storage.embedded.codec import DAMAGE, Floats, Times
 from fleetpulse.storage.embedded.compaction import CompactionLimits
 from fleetpulse.storage.embedded.damage import DamageLog, Finding
 from fleetpulse.storage.embedded.database import Database
+from fleetpulse.storage.embedded.folding import folds_of
 from fleetpulse.storage.embedded.labeltable import Ids
 from fleetpulse.storage.embedded.limits import Budget
 from fleetpulse.storage.embedded.pace import Pace
@@ -22,7 +23,7 @@ from fleetpulse.storage.embedded.retention import Retention
 from fleetpulse.storage.embedded.runs import Joined, RunsOf, join
 from fleetpulse.storage.embedded.sql import IN_LIST, id_list
 from fleetpulse.storage.embedded.untiered import LEVEL
-from fleetpulse.storage.embedded.windows import DAY_MS, Cut, Windows, aggregate, remade
+from fleetpulse.storage.embedded.windows import DAY_MS, Cut, Windows, aggregate_all, remade
 
 # So long after midnight, compaction is through with the day.
 _SETTLED_MS = 3_600_000
@@ -31,6 +32,7 @@ _SERIES_AT_ONCE = 240
 _TARGETS_AT_ONCE = 4
 
 Row = tuple[int, int, int, int, bytes]
+Pair = tuple[int, int]  # target, line
 
 
 @dataclass(slots=True)
@@ -109,27 +111,27 @@ class Tiering:
         runs: RunsOf = {}
         findings: list[Finding] = []
         with self._database.reading() as db:
-            batch = _Batch(_folds(db))
+            batch = _Batch(folds_of(db))
             chunks.read_runs(db, lines, targets, bounds, Budget(), runs, findings)
             known = dict(_rows(db, day, lines, targets))
         self._damage.report(findings)
-        joined: Joined = {}
-        cuts: dict[int, tuple[Times, Cut]] = {}
-        for target, line in sorted(runs, key=lambda pair: (pair[1], pair[0])):
-            times, values = join(runs[target, line], joined)
-            # The times in the entry keep their id from being given to another array.
-            cut = cuts.setdefault(id(times), (times, Cut.of(times, day)))[1]
-            windows = aggregate(times, values, day, cut)
-            key = mix(LEVEL, day, line, target)
-            old = known.get((target, line))
-            if old is not None:
-                windows = _joined(old, key, windows, cut)
-            batch.rows.append((LEVEL, day, line, target, tierrow.encode(windows, key)))
+        shared = tierrow.Shared()
+        for times, pairs, values in _together(runs):
+            cut = Cut.of(times, day)
+            made = aggregate_all(times, values, day, cut)
+            for (target, line), windows in zip(pairs, made, strict=True):
+                key = mix(LEVEL, day, line, target)
+                old = known.get((target, line))
+                if old is not None:
+                    windows = _joined(old, key, windows, cut)
+                blob = tierrow.encode(windows, key, shared)
+                batch.rows.append((LEVEL, day, line, target, blob))
+        batch.rows.sort()
         return batch
 
     def _apply(self, batch: _Batch) -> bool:
         with self._pace.turn(), self._database.writing() as db:
-            if _folds(db) != batch.folds:
+            if folds_of(db) != batch.folds:
                 return False
             db.executemany("INSERT OR REPLACE INTO tier VALUES (?, ?, ?, ?, ?)", batch.rows)
         return True
@@ -140,16 +142,24 @@ class Tiering:
             db.execute(query, (day, id_list(targets)))
 
 
+def _together(runs: RunsOf) -> Iterator[tuple[Times, list[Pair], list[Floats]]]:
+    """Series by what they share, their times; each with its target and line."""
+    joined: Joined = {}
+    found: dict[int, tuple[Times, list[Pair], list[Floats]]] = {}
+    for pair, parts in runs.items():
+        times, values = join(parts, joined)
+        # The times in the entry keep their id from being given to another array.
+        same = found.setdefault(id(times), (times, [], []))
+        same[1].append(pair)
+        same[2].append(values)
+    return iter(found.values())
+
+
 def _joined(old: bytes, key: int, windows: Windows, cut: Cut) -> Windows:
     try:
         return remade(tierrow.decode(old, key), windows, cut.samples)
     except DAMAGE:
         return windows
-
-
-def _folds(db: sqlite3.Connection) -> int:
-    count: int = db.execute("SELECT value FROM counter WHERE name = 'folds'").fetchone()[0]
-    return count
 
 
 def _rows(

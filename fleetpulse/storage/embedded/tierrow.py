@@ -14,7 +14,7 @@ of _PARTS, with a short form for what most are, the windows of a constant:
 """
 
 import struct
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 import numpy as np
 
@@ -36,16 +36,38 @@ _HEADER = struct.Struct("<9H")
 COLUMNS = ("least", "greatest", "total", "again")
 
 
-def encode(windows: Windows, key: int) -> bytes:
+class Shared:
+    """Parts of rows that were packed already, for series that share their arrays."""
+
+    def __init__(self) -> None:
+        # The array in the entry keeps its id from being given to another.
+        self._known: dict[int, tuple[Times | Floats, bytes]] = {}
+
+    def counts(self, samples: Floats) -> bytes:
+        return self._of(samples, lambda: _packed_counts(samples))
+
+    def places(self, windows: Windows) -> bytes:
+        if windows.ended.any():
+            return _packed_places(windows)
+        return self._of(windows.at, lambda: _packed_places(windows))
+
+    def _of(self, array: Times | Floats, pack: Callable[[], bytes]) -> bytes:
+        known = self._known.get(id(array))
+        if known is None:
+            known = self._known[id(array)] = array, pack()
+        return known[1]
+
+
+def encode(windows: Windows, key: int, shared: Shared | None = None) -> bytes:
     """windows must not be empty. key: of the row, as checksums.mix() makes it."""
-    last = windows.last
+    last, shared = windows.last, shared or Shared()
     parts = (
-        _packed_places(windows),
-        _packed_counts(windows.samples),
+        shared.places(windows),
+        shared.counts(windows.samples),
         pack_values(last),
         _packed(windows.least, last),
         _packed(windows.greatest, last),
-        _packed(windows.total, windows.samples * last),
+        _packed(windows.total, _steady(windows.samples, last)),
         _packed(windows.again, np.zeros(len(last))),
         _packed_firsts(windows),
     )
@@ -53,9 +75,14 @@ def encode(windows: Windows, key: int) -> bytes:
     return seal(body, key)
 
 
+def _steady(samples: Floats, last: Floats) -> Floats:
+    """The sums of windows whose samples are all the same."""
+    with np.errstate(over="ignore", invalid="ignore"):  # infinite is a sum like any other
+        return samples * last
+
+
 def _packed(values: Floats, expected: Floats) -> bytes:
-    same = np.array_equal(values.view(np.uint64), expected.view(np.uint64))
-    return b"" if same else pack_values(values)
+    return b"" if values.tobytes() == expected.tobytes() else pack_values(values)
 
 
 def _packed_counts(samples: Floats) -> bytes:
@@ -97,7 +124,7 @@ def decode(blob: bytes, key: int, wanted: Collection[str] = COLUMNS) -> Windows:
     samples = _counts(parts["samples"], count)
     last = unpack_values(parts["last"], count)
     nothing = np.zeros(count)
-    expected = {"least": last, "greatest": last, "total": samples * last, "again": nothing}
+    expected = {"least": last, "greatest": last, "total": _steady(samples, last), "again": nothing}
     least, greatest, total, again = (
         _column(parts[name], other) if name in wanted else nothing
         for name, other in expected.items()

@@ -4,7 +4,7 @@ A window holds the samples in (start, end]: left-open, as PromQL's ranges are, s
 between two multiples of five minutes is a number of whole windows. No I/O.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -89,6 +89,28 @@ def aggregate(times: Times, values: Floats, day: int, cut: Cut | None = None) ->
             cut.at, nothing, cut.samples, np.fmin.reduceat(values, cut.starts),
             np.fmax.reduceat(values, cut.starts), np.add.reduceat(values, cut.starts),
             values[cut.lasts], _again(values, cut), cut.started, values[cut.starts],
+        )  # fmt: skip
+
+
+def aggregate_all(times: Times, values: Sequence[Floats], day: int, cut: Cut) -> Iterator[Windows]:
+    """aggregate() of many series that were sampled together, in their order."""
+    table = np.stack(values)
+    marked = set(np.flatnonzero(is_marker(table).any(axis=1)).tolist())
+    fell = set(np.flatnonzero((table[:, 1:] < table[:, :-1]).any(axis=1)).tolist())
+    nothing, none = np.zeros(len(cut.at), bool), np.zeros(len(cut.at))
+    with np.errstate(invalid="ignore", over="ignore"):
+        least, greatest, total = (
+            how.reduceat(table, cut.starts, axis=1) for how in (np.fmin, np.fmax, np.add)
+        )
+    last, first = table[:, cut.lasts], table[:, cut.starts]
+    for row, series in enumerate(values):
+        if row in marked:
+            yield aggregate(times, series, day)
+            continue
+        again = _again(series, cut) if row in fell else none
+        yield Windows(
+            cut.at, nothing, cut.samples, least[row], greatest[row], total[row], last[row], again,
+            cut.started, first[row],
         )  # fmt: skip
 
 

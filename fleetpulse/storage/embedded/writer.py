@@ -20,6 +20,9 @@ _AHEAD_MS = 300_000
 
 _TIME_MAX_MS = 1 << 52
 
+# To catch up with the index while others do not wait.
+_ATTEMPTS = 3
+
 
 class Writer:
     """A SampleWriter (storage/base.py) of the embedded store."""
@@ -33,7 +36,18 @@ class Writer:
             _check_times(page)
         if not any(page.values for page in pages_):
             return
+        attempts = _ATTEMPTS
+        while not self._insert(pages_, patient=attempts > 0):
+            # Learning an index that is large takes a while, in which others may write.
+            with self._database.reading() as db:
+                self._catalogue.refresh(db)
+            attempts -= 1
+
+    def _insert(self, pages_: Sequence[Page], *, patient: bool) -> bool:
+        """False: not yet, as there is much to learn first, and the caller is patient."""
         with self._database.writing() as db:
+            if patient and not self._catalogue.is_near(db):
+                return False
             self._catalogue.refresh(db)
             interning = _Interning(db, self._catalogue)
             rows: list[pages.Row] = []
@@ -42,6 +56,7 @@ class Writer:
                     rows.extend(interning.rows_of(page))
             interning.hold(rows)
             db.executemany(pages.INSERT, rows)
+        return True
 
     def describe(self, metadata: Mapping[str, Metadata]) -> None:
         # Pages repeat their metadata at each scrape; only what is new to this process is written.

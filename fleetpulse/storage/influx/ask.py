@@ -11,7 +11,7 @@ from pydantic_core import from_json, to_json
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase, HTTPBasicAuth
 
-from fleetpulse.errors import QueryError, StorageError
+from fleetpulse.errors import QueryError, StartError, StorageError
 from fleetpulse.storage.influx.answers import said_in
 from fleetpulse.storage.influx.config import Influx1Config, Influx2Config
 from fleetpulse.storage.influx.http1 import reason_of
@@ -72,15 +72,15 @@ class InfluxAsker:
         """The series of any other statement: mappings with columns and values."""
         with self._opened(statement, database, "application/json") as (_, pieces):
             body = b"".join(pieces)
+        if not body:
+            raise self._misshapen("it is empty")
         for line in body.splitlines():  # a document a chunk
             try:
-                results = from_json(line)["results"]
-                told = [one for result in results for one in result.get("series", ())]
-                errors = [result["error"] for result in results if "error" in result]
+                told, error = _rows_of(line)
             except (ValueError, KeyError, TypeError, AttributeError):
                 raise self._misshapen(said_in(line)) from None
-            if errors:
-                raise self._refused(str(errors[0]))
+            if error:
+                raise self._refused(error)
             yield from told
 
     @contextmanager
@@ -89,6 +89,10 @@ class InfluxAsker:
     ) -> Iterator[tuple[str, Iterable[bytes]]]:
         """Content type and body in pieces, as they come."""
         seconds = self._config.query_timeout
+        try:
+            auth = _auth_of(self._config)
+        except StartError as err:
+            raise StorageError(f"{self.name}: {err}", retriable=False) from err
         params = {"db": database, "epoch": "ms", "chunked": "true", "chunk_size": str(_CHUNK)}
         with (
             self._translated(seconds),
@@ -97,7 +101,7 @@ class InfluxAsker:
                 params=params,
                 data={"q": statement},
                 headers={"Accept": accept, "Accept-Encoding": "identity"},
-                auth=_auth_of(self._config),
+                auth=auth,
                 timeout=seconds,
                 allow_redirects=False,
                 stream=True,
@@ -115,7 +119,9 @@ class InfluxAsker:
         """Each as it comes, until the limits: no server holds us by sending a byte a second."""
         size = 0
         with self._translated(seconds):
-            while piece := answer.raw.read1(_AT_ONCE):
+            while piece := answer.raw.read1(_AT_ONCE, decode_content=True):
+                if not size and piece.lstrip()[:1] == b"<":
+                    raise self._fault(200, piece)
                 size += len(piece)
                 if size > self._config.max_response:
                     raise QueryError(
@@ -139,7 +145,7 @@ class InfluxAsker:
 
     def _fault(self, status: int, body: bytes) -> Exception:
         """What an answer other than 200 means."""
-        if body.lstrip()[:1] == b"<" or 300 <= status < 400 or status == 200:
+        if body.lstrip()[:1] == b"<" or 200 <= status < 400:
             mend = "what answers is no InfluxDB, or something stands before it: check storage.url"
             return StorageError(f"{self.name}: HTTP {status}; {mend}", retriable=status >= 500)
         said = said_in(body)
@@ -147,25 +153,45 @@ class InfluxAsker:
             keys = "token, org" if self._config.kind == "influxdb2" else "username and password"
             mend = f"check storage.{keys}, and that reading is allowed"
             return StorageError(f"{self.name}: HTTP {status}: {said}; {mend}", retriable=False)
-        if status in (400, 404):
+        if status == 404 and not _tells_what_is_missing(said):
+            mend = "check storage.url, and that InfluxQL is asked there at /query"
+            return StorageError(f"{self.name}: HTTP 404: {said}; {mend}", retriable=False)
+        if status in (400, 404) or _tells_what_is_missing(said):
             return self._refused(said)
-        return StorageError(f"{self.name}: HTTP {status}: {said}", retriable=True)
+        mend = "it may do later; its log may say more"
+        return StorageError(f"{self.name}: HTTP {status}: {said}; {mend}", retriable=True)
 
     def _refused(self, said: str) -> Exception:
         """The server's word on a query."""
         said = " ".join(said.split())[:500]
-        if any(words in said for words in _MISSING):
+        if _tells_what_is_missing(said):
             mend = "`fleetpulse influx setup` makes what is missing"
             return StorageError(f"{self.name}: {said}; {mend}", retriable=False)
-        if any(words in said for words in _TOO_MUCH):
-            return QueryError("execution", f"{self.name}: {said}; ask for less")
         if "timeout" in said:
             return QueryError("timeout", f"{self.name}: {said}")
+        if any(words in said for words in _TOO_MUCH):
+            return QueryError("execution", f"{self.name}: {said}; ask for less")
         return StorageError(f"{self.name}: {said}", retriable=False)
 
     def _misshapen(self, what: str) -> StorageError:
         told = f"{self.name}: the answer cannot be read: {what}; check storage.url"
         return StorageError(told, retriable=True)
+
+
+def _rows_of(line: bytes) -> tuple[list[Mapping[str, Any]], str]:
+    """Series, each with its values, and the first error; ValueError and the like if misshapen."""
+    document = from_json(line)
+    if "error" in document:
+        return [], str(document["error"])
+    results = document["results"]
+    told = [one for result in results for one in result.get("series", ())]
+    errors = [str(result["error"]) for result in results if "error" in result]
+    whole = [one | {"values": [list(row) for row in one.get("values", ())]} for one in told]
+    return whole, errors[0] if errors else ""
+
+
+def _tells_what_is_missing(said: str) -> bool:
+    return any(words in said.lower() for words in _MISSING)
 
 
 def _as_json(kind: str, body: bytes) -> bytes:

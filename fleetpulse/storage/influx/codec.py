@@ -1,11 +1,17 @@
-"""Samples as lines, on disk as on the wire."""
+"""Samples as lines; on disk a batch of them is compressed, to a tenth and less."""
 
+import zlib
 from collections.abc import Sequence
 
+from fleetpulse.errors import StorageError
 from fleetpulse.lineprotocol import Influx, LineEncoder
 from fleetpulse.model import Page
 from fleetpulse.storage.drain import text_lines
 from fleetpulse.storage.spooled import Written
+
+# No line begins with it: what an earlier version put on disk is not compressed.
+_PACKED = b"\x01"
+_LEVEL = 1  # a third of the time of the usual 6, for a tenth more bytes
 
 
 class InfluxCodec:
@@ -21,10 +27,15 @@ class InfluxCodec:
         return Written(items, encoded.left_out)
 
     def pack(self, items: Sequence[bytes]) -> bytes:
-        return b"".join(items)
+        return _PACKED + zlib.compress(b"".join(items), _LEVEL)
 
     def split(self, payload: bytes) -> list[bytes]:
-        return text_lines(payload)
+        if not payload.startswith(_PACKED):
+            return text_lines(payload)
+        try:
+            return text_lines(zlib.decompress(payload[1:]))
+        except zlib.error as err:
+            raise StorageError(str(err), retriable=False) from err
 
     def told(self, item: bytes) -> str:
         return item.decode("utf-8", "replace")

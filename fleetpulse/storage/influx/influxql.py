@@ -15,9 +15,12 @@ from fleetpulse.model import METRIC_NAME
 
 # The times that InfluxDB has, in ms; those beyond are an overflow to it.
 EARLIEST_MS, LATEST_MS = -9_223_372_036_854, 9_223_372_036_853
-# Escapes that mean the same for a text as it is stored, where a line break and a last backslash
-# are other characters. A pattern with any other one is not told to the server.
-_SAME = re.compile(r"[^\\\x00-\x1f\x7f]|\\[.dDwWbB+*?(){}|^$\-\[\]/:,=_\"'# ]", re.DOTALL)
+# Characters and escapes that mean the same for a text as it is stored, where a line break, a last
+# backslash and what stands for those are other characters. A pattern with any other one is not told
+# to the server.
+_SAME = re.compile(
+    r"[^\\\x00-\x1f\x7f\ue000-\ue0ff]|\\[.dDwWbB+*?(){}|^$\-\[\]/:,=_\"'# ]", re.DOTALL
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,21 +45,24 @@ def _select(
 ) -> str:
     columns = ", ".join(f"{_name(field)}::field" for field in fields)
     where = " AND ".join([*_times(start_ms, end_ms), *_tags(matchers)])
-    source = _measurements(matchers)
-    if place.policy:
-        source = f"{_name(place.policy)}.{source}"
+    source = _source(place, matchers)
     return f"SELECT {columns} FROM {source} WHERE {where} GROUP BY *"  # noqa: S608 - see _name()
 
 
-def show_series(matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> str:
+def show_series(place: Place, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> str:
     """Series with shards in the time."""
     where = " AND ".join([*_times(start_ms, end_ms), *_tags(matchers)])
-    return f"SHOW SERIES FROM {_measurements(matchers)} WHERE {where}"
+    return f"SHOW SERIES FROM {_source(place, matchers)} WHERE {where}"
 
 
 def _times(start_ms: int, end_ms: int) -> list[str]:
     start, end = max(start_ms, EARLIEST_MS), min(end_ms, LATEST_MS)
     return [f"time >= {start}ms", f"time <= {end}ms"]
+
+
+def _source(place: Place, matchers: Sequence[Matcher]) -> str:
+    source = _measurements(matchers)
+    return f"{_name(place.policy)}.{source}" if place.policy else source
 
 
 def _measurements(matchers: Sequence[Matcher]) -> str:

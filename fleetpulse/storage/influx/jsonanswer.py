@@ -8,38 +8,50 @@ from pydantic_core import from_json
 
 from fleetpulse.storage.influx.msgpack import Floats, MsgpackError, Part
 
+_MISSHAPEN = (KeyError, TypeError, AttributeError, ValueError, IndexError, OverflowError)
+
 
 def read_json(pieces: Iterable[bytes], texts: Callable[[str], float]) -> Iterator[Part | str]:
     """As msgpack.read_answer: a document a line, each whole in memory."""
-    for line in b"".join(pieces).splitlines():
+    lines = b"".join(pieces).splitlines()
+    if not lines:
+        raise MsgpackError("it is empty")
+    for line in lines:
         try:
             document = from_json(line)
             if "error" in document:
                 yield str(document["error"])
                 continue
             for result in document["results"]:
-                if "error" in result:
-                    yield str(result["error"])
                 for series in result.get("series", ()):
                     yield _part(series, texts)
-        except (KeyError, TypeError, AttributeError, ValueError, IndexError) as err:
+                if "error" in result:
+                    yield str(result["error"])
+        except MsgpackError:
+            raise
+        except _MISSHAPEN as err:
             raise MsgpackError(f"no answer of InfluxDB: {err}") from None
 
 
 def _part(series: dict[str, Any], texts: Callable[[str], float]) -> Part:
-    times, *columns = zip(*series["values"], strict=True)
-    named = zip(series["columns"][1:], columns, strict=True)
-    return Part(
-        series["name"],
-        series.get("tags", {}),
-        np.array(times, np.int64),
-        {name: _floats(column, texts) for name, column in named},
-    )
+    rows, names = series.get("values", ()), series["columns"][1:]
+    tags = series.get("tags") or {}
+    if not all(isinstance(one, str) for pair in tags.items() for one in pair):
+        raise MsgpackError("something else where a text should be")
+    if not rows:
+        return Part(str(series["name"]), tags, np.zeros(0, np.int64), {})
+    times, *columns = zip(*rows, strict=True)
+    if set(map(type, times)) != {int}:
+        raise MsgpackError("a row without a time")
+    found = {name: _floats(column, texts) for name, column in zip(names, columns, strict=True)}
+    return Part(str(series["name"]), tags, np.array(times, np.int64), found)
 
 
 def _floats(column: tuple[Any, ...], texts: Callable[[str], float]) -> Floats:
-    """None is NaN."""
-    try:
-        return np.array(column, np.float64)
-    except ValueError:
-        return np.array([texts(one) if isinstance(one, str) else one for one in column], np.float64)
+    """None is NaN. A text is never read as a number, not even `NaN`: that is what texts is for."""
+    kinds = set(map(type, column))
+    if not kinds <= {int, float, bool, str, type(None)}:
+        raise MsgpackError("a row holds something that is no number, text or yes or no")
+    if str in kinds:
+        column = tuple(texts(one) if isinstance(one, str) else one for one in column)
+    return np.array(column, np.float64)

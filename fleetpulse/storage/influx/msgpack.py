@@ -18,7 +18,11 @@ Times = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 _AT_ONCE = 1 << 20  # bytes of rows looked at together
+_ROW = 512  # bytes; few rows have more
+# Where so few rows had the same shape, so many after them are read the slow way.
+_FEWEST, _SLOWLY = 16, 64
 _MOST_NESTED = 16
+_LONGEST_TEXT = 1 << 24
 # By first byte: how many bytes follow, and how they are read.
 _NUMBERS: Mapping[int, tuple[int, str]] = {
     0xCA: (4, ">f4"), 0xCB: (8, ">f8"),
@@ -33,6 +37,11 @@ _LISTS, _MAPS = {0xDC: 2, 0xDD: 4}, {0xDE: 2, 0xDF: 4}
 
 class MsgpackError(ValueError):
     """What came is no answer of the kind, or not all of it."""
+
+
+class _CutError(MsgpackError):
+    def __init__(self) -> None:
+        super().__init__("the answer was cut off")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,18 +67,26 @@ class Source:
     def take(self, count: int) -> bytes:
         found = self.peek(count)
         if len(found) < count:
-            raise MsgpackError("the answer was cut off")
+            raise _CutError
         self._at += count
         return found
 
     def peek(self, count: int) -> bytes:
         """The next bytes, which stay; fewer only at the end."""
-        while len(self._held) - self._at < count:
-            piece = next(self._pieces, b"")
-            if not piece:
-                break
-            self._held, self._at = self._held[self._at :] + piece, 0
+        missing = count - (len(self._held) - self._at)
+        if missing > 0:
+            # Pieces may be small, and adding each to the last would copy them over and over.
+            parts = [self._held[self._at :]]
+            while missing > 0 and (piece := next(self._pieces, b"")):
+                parts.append(piece)
+                missing -= len(piece)
+            self._held, self._at = b"".join(parts), 0
         return self._held[self._at : self._at + count]
+
+    @property
+    def place(self) -> int:
+        """How many bytes were taken, of a source of a single piece."""
+        return self._at
 
     def skip(self, count: int) -> None:
         self._at += count
@@ -81,6 +98,8 @@ def read_answer(pieces: Iterable[bytes], texts: Callable[[str], float]) -> Itera
     texts: the number that stands for a text in a row.
     """
     source = Source(pieces)
+    if not source.peek(1):
+        raise MsgpackError("it is empty")
     while source.peek(1):
         yield from _document(source, texts)
 
@@ -108,7 +127,7 @@ def _result(source: Source, texts: Callable[[str], float]) -> Iterator[Part | st
 
 
 def _series(source: Source, texts: Callable[[str], float]) -> Part:
-    name, tags, columns = "", {}, ["time"]
+    name, tags, columns = "", dict[str, str](), ["time"]
     times, cells = np.zeros(0, np.int64), np.zeros((0, 0))
     for key in _keys(source):
         if key == "values":
@@ -116,25 +135,53 @@ def _series(source: Source, texts: Callable[[str], float]) -> Part:
         elif key == "name":
             name = str(_value(source))
         elif key == "tags":
-            tags = dict(_value(source))
+            tags = _tags(_value(source))
         elif key == "columns":
-            columns = list(_value(source))
+            columns = _columns(_value(source))
         else:
             _value(source)
-    if len(times) and cells.shape[1] != len(columns) - 1:
+    if not len(times):
+        return Part(name, tags, times, {})
+    if cells.shape[1] != len(columns) - 1:
         raise MsgpackError("a series' rows are not as long as its columns are many")
     found = {column: cells[:, place] for place, column in enumerate(columns[1:])}
-    return Part(name, tags, times, found if len(times) else {})
+    return Part(name, tags, times, found)
+
+
+def _tags(value: Any) -> dict[str, str]:
+    if not isinstance(value, dict):
+        raise MsgpackError("no mapping where tags should be")
+    _check_texts(value.values())
+    return value
+
+
+def _columns(value: Any) -> list[str]:
+    if not isinstance(value, list) or not value:
+        raise MsgpackError("no list where the names of columns should be")
+    _check_texts(value)
+    return value
+
+
+def _check_texts(found: Iterable[object]) -> None:
+    if not all(isinstance(one, str) for one in found):
+        raise MsgpackError("something else where a text should be")
 
 
 def read_rows(source: Source, count: int, texts: Callable[[str], float]) -> tuple[Times, Floats]:
     """count rows: their first column, and (rows, columns - 1) of all others."""
     times: list[Times] = []
     cells: list[Floats] = []
+    together = _FEWEST
     while count:
-        shape = _Shape.of(source, texts)
-        found = shape.rows(source.peek(min(count, max(1, _AT_ONCE // shape.size)) * shape.size))
-        source.skip(found.taken * shape.size)
+        if together < _FEWEST:
+            found = _one_by_one(source, min(count, _SLOWLY), texts)
+            together = _FEWEST
+        else:
+            shape = _Shape.of(source, texts)
+            together = min(count, max(1, _AT_ONCE // shape.size))
+            found = shape.rows(source.peek(together * shape.size))
+            source.skip(found.taken * shape.size)
+            together = _FEWEST if found.taken == together else found.taken
         count -= found.taken
         times.append(found.times)
         cells.append(found.cells)
@@ -143,6 +190,21 @@ def read_rows(source: Source, count: int, texts: Callable[[str], float]) -> tupl
     if any(part.shape[1] != cells[0].shape[1] for part in cells):
         raise MsgpackError("rows of a series differ in length")
     return np.concatenate(times), np.concatenate(cells)
+
+
+def _one_by_one(source: Source, count: int, texts: Callable[[str], float]) -> "_Rows":
+    """The same for rows that have little in common."""
+    times, rows = [], []
+    for _ in range(count):
+        at, *others = _value(source) or [None]
+        if type(at) is not int or not -(1 << 63) <= at < 1 << 63:
+            raise MsgpackError("a row without a time")
+        times.append(at)
+        rows.append([one if type(one) is float else _number(one, texts) for one in others])
+    if any(len(row) != len(rows[0]) for row in rows):
+        raise MsgpackError("rows of a series differ in length")
+    cells = np.array(rows, np.float64).reshape(count, len(rows[0]))
+    return _Rows(count, np.array(times, np.int64), cells)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,35 +231,42 @@ class _Shape:
 
     @classmethod
     def of(cls, source: Source, texts: Callable[[str], float]) -> "_Shape":
-        ahead = Source([source.peek(_AT_ONCE)])
-        columns = _length(ahead, "list")
-        at = ahead._at
+        """Of the row that comes next, which stays."""
+        for most in (_ROW, _AT_ONCE):
+            ahead = source.peek(most)
+            try:
+                return cls._of(ahead, texts)
+            except _CutError:
+                if len(ahead) < most:
+                    raise
+        raise MsgpackError("a row is too long")
+
+    @classmethod
+    def _of(cls, held: bytes, texts: Callable[[str], float]) -> "_Shape":
+        ahead = Source([held])
         cells: list[tuple[int, str] | float] = []
         small: list[int] = []
         digits: list[slice] = []
-        for _ in range(columns):
-            first = ahead.peek(1)
-            if not first:
-                raise MsgpackError("the answer was cut off")
-            if first[0] in _NUMBERS:
-                size, kind = _NUMBERS[first[0]]
+        for _ in range(_length(ahead, "list")):
+            at, first = ahead.place, (ahead.peek(1) or b"\xc1")[0]
+            if first in _NUMBERS:
+                size, kind = _NUMBERS[first]
                 cells.append((at + 1, kind))
                 digits.append(slice(at + 1, at + 1 + size))
                 ahead.take(1 + size)
-            elif first[0] < 0x80 or first[0] >= 0xE0:
+            elif first < 0x80 or first >= 0xE0:
                 cells.append((at, ">i1"))
                 small.append(at)
                 digits.append(slice(at, at + 1))
                 ahead.take(1)
             else:
                 cells.append(_constant(_value(ahead), texts))
-            at = ahead._at
-        if not cells or not isinstance(cells[0], tuple):
+        if not cells or not isinstance(cells[0], tuple) or "f" in cells[0][1]:
             raise MsgpackError("a row without a time")
-        fixed = np.ones(at, bool)
+        fixed = np.ones(ahead.place, bool)
         for part in digits:
             fixed[part] = False
-        return cls(ahead._held[:at], fixed, small, cells)
+        return cls(held[: ahead.place], fixed, small, cells)
 
     def rows(self, held: bytes) -> _Rows:
         """Those at the start of what is held that have this shape: one at least."""
@@ -209,7 +278,8 @@ class _Shape:
         taken = count if same.all() else int(same.argmin())
         rows = rows[:taken]
         times = self._numbers(rows, self.cells[0]).astype(np.int64)
-        others = [self._numbers(rows, cell).astype(np.float64) for cell in self.cells[1:]]
+        with np.errstate(invalid="ignore"):  # NaN is nothing, of whichever kind
+            others = [self._numbers(rows, cell).astype(np.float64) for cell in self.cells[1:]]
         cells = np.stack(others, axis=1) if others else np.zeros((taken, 0))
         return _Rows(taken, times, cells)
 
@@ -219,6 +289,10 @@ class _Shape:
         at, kind = cell
         size = np.dtype(kind).itemsize
         return np.ascontiguousarray(rows[:, at : at + size]).view(kind)[:, 0]
+
+
+def _number(value: object, texts: Callable[[str], float]) -> float:
+    return float(value) if isinstance(value, int) else _constant(value, texts)
 
 
 def _constant(value: object, texts: Callable[[str], float]) -> float:
@@ -251,10 +325,8 @@ def _value(source: Source, nested: int = 0) -> Any:
     """Any value, as a Python object."""
     if nested > _MOST_NESTED:
         raise MsgpackError("nested too deeply")
-    first = source.peek(1)
-    if not first:
-        raise MsgpackError("the answer was cut off")
-    kind = first[0]
+    kind = source.take(1)[0]
+    source.skip(-1)
     if kind & 0xF0 == 0x80 or kind in _MAPS:
         count = _length(source, "map")
         return {str(_value(source, nested + 1)): _value(source, nested + 1) for _ in range(count)}
@@ -270,7 +342,9 @@ def _value(source: Source, nested: int = 0) -> Any:
         size = (
             kind & 0x1F if kind not in _TEXTS else int.from_bytes(source.take(_TEXTS[kind]), "big")
         )
-        return source.take(size).decode("utf-8", "surrogateescape")
+        if size > _LONGEST_TEXT:
+            raise MsgpackError("a text that is too long")
+        return source.take(size).decode("utf-8", "replace")
     if kind < 0x80 or kind >= 0xE0:
         return struct.unpack("b", bytes([kind]))[0]
     raise MsgpackError(f"a value of kind 0x{kind:02x}, which is not known here")

@@ -1,8 +1,9 @@
 """SeriesReader over InfluxQL, which versions 1, 2 and 3 have."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from fleetpulse.errors import StorageError
 from fleetpulse.matchers import Matcher, all_match
 from fleetpulse.model import Labels, Metadata, Series
 from fleetpulse.storage.base import Folded, Hints, MatcherSets
@@ -69,15 +70,14 @@ class InfluxReader:
     ) -> Sequence[Series]:
         if end_ms < start_ms:
             return []
-        budget = Budget(hints.max_samples)
+        budget = Budget(hints.max_samples, hints.check)
         plan = self._plan(hints, start_ms, end_ms)
         from_ms = start_ms if plan is None else max(start_ms, plan.until_ms + 1)
         found = _Found(matchers, hints.max_series)
         if from_ms <= end_ms:
             statement = influxql.select(self._raw, matchers, from_ms, end_ms)
             for part in self._asker.parts(statement, self._raw.database, code_of):
-                budget.take_samples(len(part.times_ms))
-                found.add(part)
+                budget.take_samples(found.add(part))
         if plan is None:
             return found.series()
         until_ms = min(plan.until_ms, end_ms + WINDOW_MS)
@@ -86,8 +86,7 @@ class InfluxReader:
             self._windows, matchers, start_ms - 2 * WINDOW_MS, until_ms
         )
         for part in self._asker.parts(statement, self._windows.database, code_of):
-            budget.take_samples(len(part.times_ms) * _ROWS_A_WINDOW)
-            found.add_windows(part)
+            budget.take_samples(found.add_windows(part) * _ROWS_A_WINDOW)
         if not hints.range_ms:
             return found.with_newest((start_ms, min(plan.until_ms, end_ms)), budget)
         return found.folded(tiers.Folding(plan, start_ms, end_ms, found.windows))
@@ -105,14 +104,29 @@ class InfluxReader:
 
     def series(self, sets: MatcherSets, start_ms: int, end_ms: int) -> list[Labels]:
         found: set[Labels] = set()
-        for matchers in sets or [_ALL]:
-            statement = influxql.show_series(matchers, start_ms, end_ms)
-            for series in self._asker.rows(statement, self._raw.database):
-                for (key,) in series["values"]:
-                    labels = labels_of(*influxql.read_series_key(key))
+        for place in self._places(start_ms):
+            for matchers in sets or [_ALL]:
+                for labels in self._series(place, matchers, start_ms, end_ms):
                     if labels not in found and all_match(matchers, labels):
                         found.add(labels)
         return sorted(found)
+
+    def _series(
+        self, place: Place, matchers: Sequence[Matcher], start_ms: int, end_ms: int
+    ) -> Iterator[Labels]:
+        statement = influxql.show_series(place, matchers, start_ms, end_ms)
+        for series in self._asker.rows(statement, place.database):
+            for key, *_ in series["values"]:
+                try:
+                    yield labels_of(*influxql.read_series_key(key))
+                except (ValueError, TypeError) as err:
+                    told = f"{self._asker.name}: SHOW SERIES tells of {err}; check storage.url"
+                    raise StorageError(told, retriable=False) from None
+
+    def _places(self, start_ms: int) -> Sequence[Place]:
+        """Where series of the time may be: with the windows, where samples have expired."""
+        raw_ms = round((self._now() - self._retention.raw) * 1000)
+        return [self._raw, self._windows][: 1 + bool(self._retention.tiers and start_ms < raw_ms)]
 
     def metadata(self) -> Mapping[str, Metadata]:
         return self._metadata()
@@ -139,17 +153,24 @@ class _Found:
     def __init__(self, matchers: Sequence[Matcher], max_series: int) -> None:
         self._matchers, self._max_series = matchers, max_series
         self._places: dict[Labels, int | None] = {}
+        self._wanted = 0
         self._samples: dict[int, list[Samples]] = {}
         self.windows = tiers.TierParts()
 
-    def add(self, part: Part) -> None:
+    def add(self, part: Part) -> int:
+        """How many samples that were."""
         samples = samples_of(part)
-        if samples is not None and (place := self._place(part)) is not None:
-            self._samples.setdefault(place, []).append(samples)
+        if samples is None or (place := self._place(part)) is None:
+            return 0
+        self._samples.setdefault(place, []).append(samples)
+        return len(samples.times_ms)
 
-    def add_windows(self, part: Part) -> None:
-        if (place := self._place(part)) is not None:
-            add_windows(self.windows, place, part)
+    def add_windows(self, part: Part) -> int:
+        """How many windows that were."""
+        if (place := self._place(part)) is None:
+            return 0
+        add_windows(self.windows, place, part)
+        return len(part.times_ms)
 
     def series(self) -> list[Series]:
         ordered = sorted((labels, place) for labels, place in self._known())
@@ -186,6 +207,7 @@ class _Found:
         labels = labels_of(part.name, part.tags.items())
         if labels not in self._places:
             wanted = all_match(self._matchers, labels)
-            self._places[labels] = len(self._places) if wanted else None
-            check_series(len(self._places), self._max_series)
+            self._places[labels] = self._wanted if wanted else None
+            self._wanted += wanted
+            check_series(self._wanted, self._max_series)
         return self._places[labels]
