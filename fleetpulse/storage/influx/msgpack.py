@@ -210,7 +210,8 @@ def _one_by_one(source: Source, count: int, texts: Callable[[str], float]) -> "_
     """The same for rows that have little in common."""
     times, rows = [], []
     for _ in range(count):
-        at, *others = _value(source) or [None]
+        row = _value(source)
+        at, *others = row if isinstance(row, list) and row else [None]
         if type(at) is not int or not -(1 << 63) <= at < 1 << 63:
             raise MsgpackError("a row without a time")
         times.append(at)
