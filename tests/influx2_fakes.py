@@ -86,7 +86,10 @@ class FakeInflux2:
     def _buckets(self, method: str, asked: Json, one: str, body: Json) -> tuple[int, Json]:
         if method == "GET":
             assert asked["orgID"] == ORG
-            return 200, {"buckets": [b for b in self.buckets if b["name"] == asked["name"]]}
+            found = [b for b in self.buckets if b["name"] == asked["name"]]
+            if not found:  # as 2.7 says it
+                return 404, {"code": "not found", "message": f'bucket "{asked["name"]}" not found'}
+            return 200, {"buckets": found}
         if method == "POST":
             self.buckets.append({**body, "id": f"b{len(self.buckets)}", "type": "user"})
             return 201, self.buckets[-1]
