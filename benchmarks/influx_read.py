@@ -33,10 +33,10 @@ from fleetpulse.promql.engine import Engine
 from fleetpulse.promql.result import Matrix, Result, Vector
 from fleetpulse.storage.base import SeriesReader
 from fleetpulse.storage.embedded import CompactionLimits, EmbeddedStore
+from fleetpulse.storage.influx.answer import Part
 from fleetpulse.storage.influx.ask import InfluxAsker
 from fleetpulse.storage.influx.config import Influx1Config
 from fleetpulse.storage.influx.influxql import Place
-from fleetpulse.storage.influx.msgpack import Part
 from fleetpulse.storage.influx.reader import InfluxReader
 from rules.files import SHIPPED, load_groups
 

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fleetpulse.storage.influx.answer import AnswerError, Part
 from fleetpulse.storage.influx.jsonanswer import read_json
-from fleetpulse.storage.influx.msgpack import MsgpackError, Part, read_answer
+from fleetpulse.storage.influx.msgpack import read_answer
 from fleetpulse.storage.influx.series import code_of
 from tests.msgpack_fakes import Answered, Wide, answer, packed
 
@@ -191,7 +192,7 @@ GARBAGE = [
 def test_garbage_is_an_error_and_takes_no_memory(body: bytes, said: str) -> None:
     tracemalloc.start()
     try:
-        with pytest.raises(MsgpackError, match=said):
+        with pytest.raises(AnswerError, match=said):
             read(body)
         assert tracemalloc.get_traced_memory()[1] < 20 << 20
     finally:
@@ -202,7 +203,7 @@ def test_garbage_is_an_error_and_takes_no_memory(body: bytes, said: str) -> None
 def test_a_cut_answer_is_an_error(one: Answered, data: st.DataObject) -> None:
     body = packed(answer(one))
     kept = data.draw(st.integers(0, len(body) - 1))
-    with pytest.raises(MsgpackError):
+    with pytest.raises(AnswerError):
         read(body[:kept])
 
 
@@ -211,7 +212,7 @@ def attempt(pieces: Iterator[Part | str]) -> None:
     try:
         for _ in pieces:
             pass
-    except MsgpackError:
+    except AnswerError:
         pass
 
 
@@ -266,5 +267,5 @@ NO_JSON = [
 
 @pytest.mark.parametrize(("body", "said"), NO_JSON)
 def test_what_is_no_answer_in_json(body: bytes, said: str) -> None:
-    with pytest.raises(MsgpackError, match=said):
+    with pytest.raises(AnswerError, match=said):
         list(read_json([body], code_of))

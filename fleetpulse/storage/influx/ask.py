@@ -12,11 +12,12 @@ from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase, HTTPBasicAuth
 
 from fleetpulse.errors import QueryError, StartError, StorageError
+from fleetpulse.storage.influx.answer import AnswerError, Part
 from fleetpulse.storage.influx.answers import said_in
 from fleetpulse.storage.influx.config import Influx1Config, Influx2Config
 from fleetpulse.storage.influx.http1 import reason_of
 from fleetpulse.storage.influx.jsonanswer import read_json
-from fleetpulse.storage.influx.msgpack import MsgpackError, Part, read_answer
+from fleetpulse.storage.influx.msgpack import read_answer
 from fleetpulse.yamldoc import read_secret
 
 _AT_ONCE = 1 << 18  # bytes
@@ -65,7 +66,7 @@ class InfluxAsker:
                     if isinstance(part, str):
                         raise self._refused(part)
                     yield part
-            except MsgpackError as err:
+            except AnswerError as err:
                 raise self._misshapen(str(err)) from err
 
     def rows(self, statement: str, database: str) -> Iterator[Mapping[str, Any]]:
@@ -200,7 +201,7 @@ def _as_json(kind: str, body: bytes) -> bytes:
         return body
     try:
         told = [part for part in read_answer([body], float) if isinstance(part, str)]
-    except MsgpackError:
+    except AnswerError:
         return body
     return to_json({"error": "; ".join(told)})
 

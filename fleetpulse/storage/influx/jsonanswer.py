@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from pydantic_core import from_json
 
-from fleetpulse.storage.influx.msgpack import Floats, MsgpackError, Part
+from fleetpulse.storage.influx.answer import AnswerError, Floats, Part
 
 _MISSHAPEN = (KeyError, TypeError, AttributeError, ValueError, IndexError, OverflowError)
 
@@ -15,7 +15,7 @@ def read_json(pieces: Iterable[bytes], texts: Callable[[str], float]) -> Iterato
     """As msgpack.read_answer: a document a line, each whole in memory."""
     lines = b"".join(pieces).splitlines()
     if not lines:
-        raise MsgpackError("it is empty")
+        raise AnswerError("it is empty")
     for line in lines:
         try:
             document = from_json(line)
@@ -27,22 +27,22 @@ def read_json(pieces: Iterable[bytes], texts: Callable[[str], float]) -> Iterato
                     yield _part(series, texts)
                 if "error" in result:
                     yield str(result["error"])
-        except MsgpackError:
+        except AnswerError:
             raise
         except _MISSHAPEN as err:
-            raise MsgpackError(f"no answer of InfluxDB: {err}") from None
+            raise AnswerError(f"no answer of InfluxDB: {err}") from None
 
 
 def _part(series: dict[str, Any], texts: Callable[[str], float]) -> Part:
     rows, names = series.get("values", ()), series["columns"][1:]
     tags = series.get("tags") or {}
     if not all(isinstance(one, str) for pair in tags.items() for one in pair):
-        raise MsgpackError("something else where a text should be")
+        raise AnswerError("something else where a text should be")
     if not rows:
         return Part(str(series["name"]), tags, np.zeros(0, np.int64), {})
     times, *columns = zip(*rows, strict=True)
     if set(map(type, times)) != {int}:
-        raise MsgpackError("a row without a time")
+        raise AnswerError("a row without a time")
     found = {name: _floats(column, texts) for name, column in zip(names, columns, strict=True)}
     return Part(str(series["name"]), tags, np.array(times, np.int64), found)
 
@@ -51,7 +51,7 @@ def _floats(column: tuple[Any, ...], texts: Callable[[str], float]) -> Floats:
     """None is NaN. A text is never read as a number, not even `NaN`: that is what texts is for."""
     kinds = set(map(type, column))
     if not kinds <= {int, float, bool, str, type(None)}:
-        raise MsgpackError("a row holds something that is no number, text or yes or no")
+        raise AnswerError("a row holds something that is no number, text or yes or no")
     if str in kinds:
         column = tuple(texts(one) if isinstance(one, str) else one for one in column)
     return np.array(column, np.float64)

@@ -12,10 +12,10 @@ from fleetpulse.storage.embedded.limits import Budget, check_series
 from fleetpulse.storage.embedded.runs import Run
 from fleetpulse.storage.embedded.windows import WINDOW_MS
 from fleetpulse.storage.influx import influxql
+from fleetpulse.storage.influx.answer import Part
 from fleetpulse.storage.influx.ask import InfluxAsker
 from fleetpulse.storage.influx.config import Influx1Config, Influx2Config, InfluxRetention
 from fleetpulse.storage.influx.influxql import Place
-from fleetpulse.storage.influx.msgpack import Part
 from fleetpulse.storage.influx.series import (
     Samples,
     add_windows,
