@@ -177,7 +177,10 @@ class Engine:
             return over(self._reader, ctx)
         budget = ctx.budget
         limits = Hints(
-            max_samples=budget.left(), max_series=self._max_series, check=budget.check_deadline
+            max_samples=budget.left(),
+            max_series=self._max_series,
+            check=budget.check_deadline,
+            seconds=budget.seconds_left(),
         )
         with Prefetched(self._reader, wanted, limits) as reader:
             return over(reader, ctx)

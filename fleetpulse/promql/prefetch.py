@@ -103,7 +103,11 @@ class Prefetched:
         matchers, start_ms, end_ms, hints = one
         limits = self._hints
         bounded = replace(
-            hints, max_samples=limits.max_samples, max_series=limits.max_series, check=limits.check
+            hints,
+            max_samples=limits.max_samples,
+            max_series=limits.max_series,
+            check=limits.check,
+            seconds=limits.seconds,
         )
         return self._reader.select(matchers, start_ms, end_ms, bounded)
 

@@ -1,39 +1,58 @@
 """Reads InfluxDB's answers in JSON, for a server that has no MessagePack: InfluxDB 3."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 from pydantic_core import from_json
 
-from fleetpulse.storage.influx.answer import AnswerError, Floats, Part
+from fleetpulse.storage.influx.answer import NOT_WHOLE, AnswerError, Floats, Part, Texts
 
 _MISSHAPEN = (KeyError, TypeError, AttributeError, ValueError, IndexError, OverflowError)
 
 
-def read_json(pieces: Iterable[bytes], texts: Callable[[str], float]) -> Iterator[Part | str]:
+def read_json(pieces: Iterable[bytes], texts: Texts) -> Iterator[Part | str]:
     """As msgpack.read_answer: a document a line, each whole in memory."""
-    lines = b"".join(pieces).splitlines()
-    if not lines:
-        raise AnswerError("it is empty")
-    for line in lines:
+    empty, goes_on = True, False
+    for line in lines_of(pieces):
+        empty = False
         try:
             document = from_json(line)
             if "error" in document:
+                goes_on = False
                 yield str(document["error"])
                 continue
             for result in document["results"]:
                 for series in result.get("series", ()):
+                    goes_on = series.get("partial") is True
                     yield _part(series, texts)
                 if "error" in result:
+                    goes_on = False
                     yield str(result["error"])
         except AnswerError:
             raise
         except _MISSHAPEN as err:
             raise AnswerError(f"no answer of InfluxDB: {err}") from None
+    if empty or goes_on:
+        raise AnswerError("it is empty" if empty else NOT_WHOLE)
 
 
-def _part(series: dict[str, Any], texts: Callable[[str], float]) -> Part:
+def lines_of(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Lines as they come, without their line feeds; empty ones are left out."""
+    held: list[bytes] = []
+    for piece in pieces:
+        *whole, rest = piece.split(b"\n")
+        for line in whole:
+            held.append(line)
+            if text := b"".join(held).strip():
+                yield text
+            held.clear()
+        held.append(rest)
+    if text := b"".join(held).strip():
+        yield text
+
+
+def _part(series: dict[str, Any], texts: Texts) -> Part:
     rows, names = series.get("values", ()), series["columns"][1:]
     tags = series.get("tags") or {}
     if not all(isinstance(one, str) for pair in tags.items() for one in pair):
@@ -47,7 +66,7 @@ def _part(series: dict[str, Any], texts: Callable[[str], float]) -> Part:
     return Part(str(series["name"]), tags, np.array(times, np.int64), found)
 
 
-def _floats(column: tuple[Any, ...], texts: Callable[[str], float]) -> Floats:
+def _floats(column: tuple[Any, ...], texts: Texts) -> Floats:
     """None is NaN. A text is never read as a number, not even `NaN`: that is what texts is for."""
     kinds = set(map(type, column))
     if not kinds <= {int, float, bool, str, type(None)}:
