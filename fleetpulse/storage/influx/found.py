@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from threading import Lock
 
-from fleetpulse.matchers import Matcher, all_match
+from fleetpulse.matchers import Matcher
 from fleetpulse.model import Labels, Series
 from fleetpulse.storage.base import Folded, Hints
 from fleetpulse.storage.embedded import tiers
@@ -23,7 +23,8 @@ class Found:
     """
 
     def __init__(self, matchers: Sequence[Matcher], hints: Hints) -> None:
-        self._matchers, self._max_series = matchers, hints.max_series
+        self._asked = [(one.name, one.predicate()) for one in matchers]
+        self._max_series = hints.max_series
         self._budget = Budget(hints.max_samples, hints.check)
         self._lock = Lock()  # guards all below and the budget
         self._series: dict[Labels, int | None] = {}
@@ -93,7 +94,7 @@ class Found:
     def _number(self, part: Part) -> int | None:
         labels = labels_of(part.name, part.tags.items())
         if labels not in self._series:
-            wanted = all_match(self._matchers, labels)
+            wanted = all([passes(labels.get(name)) for name, passes in self._asked])
             self._series[labels] = self._wanted if wanted else None
             self._wanted += wanted
             check_series(self._wanted, self._max_series)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fleetpulse.storage.influx.answer import NOT_WHOLE, AnswerError, Part, Source, Texts
-from fleetpulse.storage.influx.msgrows import read_rows
+from fleetpulse.storage.influx.msgrows import RowReader
 from fleetpulse.storage.influx.msgvalues import length_of_list, length_of_map, value
 
 
@@ -32,7 +32,7 @@ class _Reading:
     """goes_on: whether the last series was said to have more rows than came with it."""
 
     def __init__(self, source: Source, texts: Texts) -> None:
-        self.source, self._texts = source, texts
+        self.source, self._rows = source, RowReader(source, texts)
         self.goes_on = False
 
     def document(self) -> Iterator[Part | str]:
@@ -60,7 +60,7 @@ class _Reading:
         rows = None
         for key in self._keys():
             if key == "values":
-                rows = read_rows(self.source, length_of_list(self.source), self._texts)
+                rows = self._rows.read(length_of_list(self.source))
             else:
                 told[key] = value(self.source)
         self.goes_on = told.get("partial") is True

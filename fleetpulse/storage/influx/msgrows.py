@@ -23,18 +23,37 @@ _FEWEST, _SLOWLY = 16, 64
 Rows = tuple[Times, list[Floats]]
 
 
-def read_rows(source: Source, count: int, texts: Texts) -> Rows:
-    """The next so many rows."""
-    parts: list[Rows] = []
-    slowly = False
-    while count:
-        if slowly:
-            found, slowly = _one_by_one(source, min(count, _SLOWLY), texts), False
-        else:
-            shape = _Shape.of(source, texts)
-            found, slowly = shape.rows(source, count)
-        count -= len(found[0])
-        parts.append(found)
+class RowReader:
+    """Reads the rows of one series after the other. Remembers the shape of the last."""
+
+    def __init__(self, source: Source, texts: Texts) -> None:
+        self._source, self._texts = source, texts
+        self._shape: _Shape | None = None
+
+    def read(self, count: int) -> Rows:
+        """The next so many rows."""
+        parts: list[Rows] = []
+        while count:
+            found = self._next(count)
+            count -= len(found[0])
+            parts.append(found)
+            if count and len(found[0]) < _FEWEST:
+                slow = _one_by_one(self._source, min(count, _SLOWLY), self._texts)
+                count -= len(slow[0])
+                parts.append(slow)
+        return _together(parts)
+
+    def _next(self, count: int) -> Rows:
+        """Those that have one shape, one at least."""
+        found = None if self._shape is None else self._shape.rows(self._source, count)
+        if found is None:
+            self._shape = _Shape.of(self._source, self._texts)
+            found = self._shape.rows(self._source, count)
+            assert found is not None
+        return found
+
+
+def _together(parts: Sequence[Rows]) -> Rows:
     if len(parts) == 1:
         return parts[0]
     if not parts:
@@ -113,23 +132,24 @@ class _Shape:
         head = np.frombuffer(held, np.uint8, ahead.at)[fixed]
         return cls(ahead.at, fixed, head, small, cells)
 
-    def rows(self, source: Source, most: int) -> tuple[Rows, bool]:
-        """Those that come next and have this shape, one at least; and whether they are very few."""
+    def rows(self, source: Source, most: int) -> Rows | None:
+        """Those that come next and have this shape; None where not even the first has."""
         most = min(most, max(1, _AT_ONCE // self.size))
-        source.hold(most * self.size)
-        count = min(most, (len(source.held) - source.at) // self.size)
-        rows = np.frombuffer(source.held, np.uint8, count * self.size, source.at)
-        rows = rows.reshape(count, self.size)
+        if not source.hold(most * self.size):
+            most = (len(source.held) - source.at) // self.size
+        rows = np.frombuffer(source.held, np.uint8, most * self.size, source.at)
+        rows = rows.reshape(most, self.size)
         same = (rows[:, self.fixed] == self.head).all(axis=1)
         for at in self.small:
             same &= (rows[:, at] < 0x80) | (rows[:, at] >= 0xE0)
-        taken = count if same.all() else int(same.argmin())
-        rows = rows[:taken]
-        source.at += taken * self.size
+        if not same.all():
+            rows = rows[: int(same.argmin())]
+        if not len(rows):
+            return None
+        source.at += rows.size
         times = _numbers(rows, self.cells[0]).astype(np.int64)
         with np.errstate(invalid="ignore"):  # NaN is nothing, of whichever kind
-            cells = [_numbers(rows, cell).astype(np.float64) for cell in self.cells[1:]]
-        return (times, cells), taken < min(most, _FEWEST)
+            return times, [_numbers(rows, cell).astype(np.float64) for cell in self.cells[1:]]
 
 
 def _numbers(rows: NDArray[np.uint8], cell: tuple[int, str] | float) -> NDArray[Any]:

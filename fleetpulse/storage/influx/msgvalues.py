@@ -24,6 +24,12 @@ _CONSTANTS: dict[int, bool | None] = {0xC0: None, 0xC2: False, 0xC3: True}
 def value(source: Source, nested: int = 0) -> Any:
     """Whatever comes next."""
     kind = source.look()
+    if 0xA0 <= kind < 0xC0:  # a short text, as most are
+        begin = source.at + 1
+        source.at = end = begin + (kind & 0x1F)
+        if end <= len(source.held):
+            return source.held[begin:end].decode("utf-8", "replace")
+        source.at = begin - 1
     if 0xA0 <= kind < 0xC0 or kind in _TEXTS:
         return _text(source)
     if nested > _MOST_NESTED:
