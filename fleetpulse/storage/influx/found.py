@@ -94,7 +94,7 @@ class Found:
     def _number(self, part: Part) -> int | None:
         labels = labels_of(part.name, part.tags.items())
         if labels not in self._series:
-            wanted = all([passes(labels.get(name)) for name, passes in self._asked])
+            wanted = all(passes(labels.get(name)) for name, passes in self._asked)
             self._series[labels] = self._wanted if wanted else None
             self._wanted += wanted
             check_series(self._wanted, self._max_series)
