@@ -54,10 +54,16 @@ class Noting(InfluxAsker):
         self.statements: list[str] = []
 
     def parts(
-        self, statement: str, database: str, texts: Texts, patience: Patience = ANY
+        self,
+        statement: str,
+        database: str,
+        texts: Texts,
+        patience: Patience = ANY,
+        *,
+        few: bool = False,
     ) -> Iterator[Part]:
         self.statements.append(statement)
-        return super().parts(statement, database, texts, patience)
+        return super().parts(statement, database, texts, patience, few=few)
 
 
 def told(hosts: int) -> history.History:

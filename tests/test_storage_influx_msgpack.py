@@ -5,6 +5,7 @@ import json
 import math
 import tracemalloc
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -257,7 +258,7 @@ NO_JSON = [
     pytest.param(b"[]", "no answer", id="a list"),
     pytest.param(b"{}", "no answer", id="no results"),
     pytest.param(b'{"results":[{"series":[{"columns":["time"],"values":[[1]]', "no", id="cut off"),
-    pytest.param(json.dumps(answer(Answered([(2**70, 1, 1, 1)]))).encode(), "no", id="far times"),
+    pytest.param(json.dumps(answer(Answered([(2**70, 1, 1, 1)]))).encode(), "time", id="far times"),
     pytest.param(json.dumps(answer(Answered([(1.5, 1, 1, 1)]))).encode(), "time", id="half a time"),
     pytest.param(json.dumps(answer(Answered([(1, [], 1, 1)]))).encode(), "no", id="a list in it"),
     pytest.param(json.dumps(answer(Answered([(1, 2)]))).encode(), "no", id="too short a row"),
@@ -269,3 +270,41 @@ NO_JSON = [
 def test_what_is_no_answer_in_json(body: bytes, said: str) -> None:
     with pytest.raises(AnswerError, match=said):
         list(read_json([body], code_of))
+
+
+EXACT = [-0.0, 0.0, 2.0**53 + 2, 1e20, 123456789012345680000.0, 2.0**64, 5e-324, 0.1 + 0.2, -1e-300]
+
+
+@pytest.mark.parametrize("value", EXACT)
+def test_numbers_in_json_are_exact(value: float) -> None:
+    """As Go writes them: no fraction where there is none, even where that is a minus and a zero."""
+    text = f"{value:.0f}" if value == int(value) else repr(value)
+    series = f'{{"name":"a,-0,b","columns":["time","value"],"values":[[1,{text}]]}}'
+    body = f'{{"results":[{{"series":[{series}]}}]}}'
+    (part,) = read_json([body.encode()], code_of)
+    assert isinstance(part, Part)
+    assert part.name == "a,-0,b"
+    assert bits(part.columns["value"].tolist()) == bits([value])
+
+
+CUT_SHORT = [
+    pytest.param([True], False, id="rows were left out"),
+    pytest.param([True, False], True, id="the rest came in a part of its own"),
+]
+
+
+@pytest.mark.parametrize(("parts", "whole"), CUT_SHORT)
+def test_an_answer_is_whole_only_once_its_last_series_is(parts: list[bool], whole: bool) -> None:
+    documents: list[dict[str, Any]] = [answer(Answered([(1, 2.0, None, None)])) for _ in parts]
+    for document, more in zip(documents, parts, strict=True):
+        document["results"][0]["series"][0]["partial"] = more
+    as_json = "\n".join(map(json.dumps, documents)).encode()
+    for found in (
+        read_answer([packed(one) for one in documents], code_of),
+        read_json([as_json], code_of),
+    ):
+        if whole:
+            assert len(list(found)) == 2
+        else:
+            with pytest.raises(AnswerError, match="max-row-limit"):
+                list(found)

@@ -8,7 +8,7 @@ from typing import Any
 
 import requests
 import urllib3
-from pydantic_core import from_json, to_json
+from pydantic_core import to_json
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase, HTTPBasicAuth
 
@@ -17,7 +17,7 @@ from fleetpulse.storage.influx.answer import AnswerError, Part, Texts
 from fleetpulse.storage.influx.answers import said_in
 from fleetpulse.storage.influx.config import Influx1Config, Influx2Config
 from fleetpulse.storage.influx.http1 import reason_of
-from fleetpulse.storage.influx.jsonanswer import lines_of, read_json
+from fleetpulse.storage.influx.jsonanswer import lines_of, parsed, read_json
 from fleetpulse.storage.influx.msgpack import read_answer
 from fleetpulse.yamldoc import read_secret
 
@@ -26,7 +26,7 @@ _MOST_OF_A_FAULT = 64 << 10
 _CONNECTIONS = 32
 _CHUNK = 100_000  # points that the server holds back before it sends them
 _CONNECT_SECONDS = 10.0
-_MSGPACK = "application/x-msgpack"
+_MSGPACK, _JSON = "application/x-msgpack", "application/json"
 # What the server says of a query that is too much for its limits.
 _TOO_MUCH = ("max-select", "limit exceeded", "max-concurrent")
 _MISSING = ("database not found", "retention policy not found", "bucket", "dbrp")
@@ -74,10 +74,20 @@ class InfluxAsker:
         self._session.close()
 
     def parts(
-        self, statement: str, database: str, texts: Texts, patience: Patience = _AS_CONFIGURED
+        self,
+        statement: str,
+        database: str,
+        texts: Texts,
+        patience: Patience = _AS_CONFIGURED,
+        *,
+        few: bool = False,
     ) -> Iterator[Part]:
-        """The series of a SELECT, as they come: one may come in several parts."""
-        with self._opened(statement, database, _MSGPACK, patience) as (kind, pieces):
+        """The series of a SELECT, as they come: one may come in several parts.
+
+        few: whether each has few rows; it decides on the format.
+        """
+        accept = _JSON if few else _MSGPACK
+        with self._opened(statement, database, accept, patience) as (kind, pieces):
             read = read_answer if kind.startswith(_MSGPACK) else read_json
             try:
                 for part in read(pieces, texts):
@@ -90,7 +100,7 @@ class InfluxAsker:
     def rows(self, statement: str, database: str) -> Iterator[Mapping[str, Any]]:
         """The series of any other statement: mappings with columns and values."""
         empty = True
-        with self._opened(statement, database, "application/json", _AS_CONFIGURED) as (_, pieces):
+        with self._opened(statement, database, _JSON, _AS_CONFIGURED) as (_, pieces):
             for line in lines_of(pieces):  # a document a chunk
                 empty = False
                 try:
@@ -212,7 +222,7 @@ class InfluxAsker:
 
 def _rows_of(line: bytes) -> tuple[list[Mapping[str, Any]], str]:
     """Series, each with its values, and the first error; ValueError and the like if misshapen."""
-    document = from_json(line)
+    document = parsed(line)
     if "error" in document:
         return [], str(document["error"])
     results = document["results"]

@@ -1,10 +1,15 @@
-"""Reads InfluxDB's answers in JSON, for a server that has no MessagePack: InfluxDB 3."""
+"""Reads InfluxDB's answers in JSON: the fastest where each series has few rows.
 
+And all that a server has that makes no MessagePack, as InfluxDB 3.
+"""
+
+import json
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
-from pydantic_core import from_json
+import orjson
 
 from fleetpulse.storage.influx.answer import NOT_WHOLE, AnswerError, Floats, Part, Texts
 
@@ -17,7 +22,7 @@ def read_json(pieces: Iterable[bytes], texts: Texts) -> Iterator[Part | str]:
     for line in lines_of(pieces):
         empty = False
         try:
-            document = from_json(line)
+            document = parsed(line)
             if "error" in document:
                 goes_on = False
                 yield str(document["error"])
@@ -35,6 +40,17 @@ def read_json(pieces: Iterable[bytes], texts: Texts) -> Iterator[Part | str]:
             raise AnswerError(f"no answer of InfluxDB: {err}") from None
     if empty or goes_on:
         raise AnswerError("it is empty" if empty else NOT_WHOLE)
+
+
+# JSON has no other way to write it, and its readers take it for a whole number.
+_MINUS_ZERO = re.compile(rb"[\[,]-0[,\]]")
+
+
+def parsed(line: bytes) -> Any:
+    """ValueError where it is no JSON. Numbers as they were written, bit for bit."""
+    if _MINUS_ZERO.search(line):
+        return json.loads(line, parse_int=lambda text: -0.0 if text == "-0" else int(text))
+    return orjson.loads(line)
 
 
 def lines_of(pieces: Iterable[bytes]) -> Iterator[bytes]:

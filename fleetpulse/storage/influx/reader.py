@@ -18,6 +18,7 @@ from fleetpulse.storage.influx.labelindex import LabelIndex
 from fleetpulse.storage.influx.series import code_of
 from fleetpulse.storage.influx.together import Check, Together, slices
 
+_FEW_MS = 600_000  # in which a series has few samples
 _LATE_MS = 2 * WINDOW_MS  # for which windows may not be made yet
 
 
@@ -87,7 +88,8 @@ class InfluxReader:
         hints: Hints,
         found: Found,
     ) -> None:
-        if not hints.range_ms and hints.step_ms > end_ms - start_ms:
+        newest = not hints.range_ms and hints.step_ms > end_ms - start_ms
+        if newest:
             statements = [influxql.select_newest(self._raw, matchers, start_ms, end_ms)]
         else:
             parts = slices(start_ms, end_ms)
@@ -100,7 +102,8 @@ class InfluxReader:
                     hints.check()
 
             patience = Patience(hints.seconds, still)
-            for part in self._asker.parts(statement, self._raw.database, code_of, patience):
+            database, few = self._raw.database, end_ms - start_ms <= _FEW_MS or newest
+            for part in self._asker.parts(statement, database, code_of, patience, few=few):
                 found.add(part, order)
 
         works = [partial(read, order, statement) for order, statement in enumerate(statements)]
