@@ -1,9 +1,9 @@
 """Wires the API: a Flask application from ready collaborators."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from flask import Flask
+from flask import Blueprint, Flask
 from prometheus_client import CollectorRegistry
 
 from api import (
@@ -60,6 +60,55 @@ def create_app(
 
     Closes none of what it is handed. All state is behind locks: threads may share it.
     """
+    app = _guarded_app(config, keys, registry)
+    top = topqueries.TopQueries(now)
+    engine = _watched(engine, config, registry, top, now)
+    memory = PushMemory(config.push.remembered_batches)
+    inventory = Inventory(
+        engine, reader, config.servers, config.push.servers, memory.address, config.query.timeout
+    )
+    pushes = push.PushReceiver(config.push, writer, memory, PushCounters(registry), now)
+    remote_writes = remotewrite.RemoteWriteReceiver(config.remote_write, writer, registry, now)
+    for page in (
+        push.blueprint(pushes),
+        remotewrite.blueprint(remote_writes),
+        metrics.blueprint(engine, reader, Templates.load(), config.query, now),
+        servers.blueprint(inventory, now),
+        topqueries.blueprint(top),
+        *_prometheus_api(config, engine, reader, about, now),
+    ):
+        app.register_blueprint(page, url_prefix=_API)
+    for page in (
+        observe.blueprint(registry, lambda: _summary(config)),
+        graph.blueprint(),
+        federate.blueprint(reader, config.query, about, now),
+        status.version_blueprint(),
+        server.lifecycle_blueprint(),
+    ):
+        app.register_blueprint(page)
+    return app
+
+
+def _prometheus_api(
+    config: ApiConfig,
+    engine: QueryEngine,
+    reader: SeriesReader,
+    about: About,
+    now: Callable[[], float],
+) -> Sequence[Blueprint]:
+    return (
+        prometheus.blueprint(engine, config.query, now),
+        catalog.blueprint(reader, config.query),
+        targets.blueprint(config.scrapers),
+        rules.blueprint(config.rules),
+        status.blueprint(about, reader, now),
+        expressions.blueprint(experimental=about.promql.experimental),
+        server.blueprint(about.promql),
+    )
+
+
+def _guarded_app(config: ApiConfig, keys: KeyStore, registry: CollectorRegistry) -> Flask:
+    """Without a page yet; who may ask for what, and how often, is seen to for all."""
     gate = Gate(
         config,
         keys,
@@ -75,36 +124,6 @@ def create_app(
     gate.install(app)
     limit_rate(app, config, observe.OPEN_ENDPOINTS, unmetered=(_REMOTE_WRITE,))
     app.before_request(gate.authorize)
-
-    top = topqueries.TopQueries(now)
-    engine = _watched(engine, config, registry, top, now)
-    memory = PushMemory(config.push.remembered_batches)
-    receiver = push.PushReceiver(config.push, writer, memory, PushCounters(registry), now)
-    inventory = Inventory(
-        engine, reader, config.servers, config.push.servers, memory.address, config.query.timeout
-    )
-    app.register_blueprint(observe.blueprint(registry, lambda: _summary(config)))
-    app.register_blueprint(graph.blueprint())
-    app.register_blueprint(prometheus.blueprint(engine, config.query, now), url_prefix=_API)
-    app.register_blueprint(topqueries.blueprint(top), url_prefix=_API)
-    app.register_blueprint(catalog.blueprint(reader, config.query), url_prefix=_API)
-    templates = Templates.load()
-    app.register_blueprint(
-        metrics.blueprint(engine, reader, templates, config.query, now), url_prefix=_API
-    )
-    app.register_blueprint(push.blueprint(receiver), url_prefix=_API)
-    remote_writer = remotewrite.RemoteWriteReceiver(config.remote_write, writer, registry, now)
-    app.register_blueprint(remotewrite.blueprint(remote_writer), url_prefix=_API)
-    app.register_blueprint(servers.blueprint(inventory, now), url_prefix=_API)
-    app.register_blueprint(targets.blueprint(config.scrapers), url_prefix=_API)
-    app.register_blueprint(rules.blueprint(config.rules), url_prefix=_API)
-    app.register_blueprint(federate.blueprint(reader, config.query, about, now))
-    app.register_blueprint(status.blueprint(about, reader, now), url_prefix=_API)
-    app.register_blueprint(status.version_blueprint())
-    experimental = about.promql.experimental
-    app.register_blueprint(expressions.blueprint(experimental=experimental), url_prefix=_API)
-    app.register_blueprint(server.blueprint(about.promql), url_prefix=_API)
-    app.register_blueprint(server.lifecycle_blueprint())
     return app
 
 

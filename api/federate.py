@@ -5,10 +5,10 @@ from itertools import groupby
 
 from flask import Blueprint, Response, request
 
-from api import params
 from api.about import About
 from api.config import QueryConfig
 from api.fedtext import OPENMETRICS, TEXT, Format
+from api.selectors import selector_texts
 from fleetpulse.errors import QueryError, StorageError
 from fleetpulse.matchers import Matcher
 from fleetpulse.model import Labels, Metadata, is_stale
@@ -30,7 +30,7 @@ def blueprint(
 
     @bp.get("/federate")
     def federate() -> Response:
-        sets = [parse_selector(text) for text in params.values(request, "match[]")]
+        sets = [parse_selector(text) for text in selector_texts(request)]
         at_ms = round(now() * 1000)
         hints = Hints(step_ms=lookback_ms, max_samples=config.max_samples)
         found = _newest(reader, sets, (at_ms - lookback_ms, at_ms), hints)

@@ -8,6 +8,19 @@ from fleetpulse.errors import QueryError
 from fleetpulse.matchers import Matcher
 from fleetpulse.promql.seriesselector import parse_series_selector
 
+_MOST = 1000  # of a request: each is looked up in the store by itself
+
+
+def selector_texts(request: Request) -> list[str]:
+    """The match[] of a request, each once. QueryError where there are too many."""
+    texts = list(dict.fromkeys(params.values(request, "match[]")))
+    if len(texts) > _MOST:
+        raise QueryError(
+            "bad_data",
+            f"{len(texts):,} match[]; at most {_MOST:,} are taken: put some together with =~",
+        )
+    return texts
+
 
 def matcher_sets(request: Request, *, named: bool = False) -> list[list[Matcher]]:
     """One set of matchers for each match[]; Refusal says what is wrong with one.
@@ -15,7 +28,7 @@ def matcher_sets(request: Request, *, named: bool = False) -> list[list[Matcher]
     named: whether the refusal names the parameter: Prometheus does so for series alone.
     """
     sets = []
-    for text in params.values(request, "match[]"):
+    for text in selector_texts(request):
         try:
             sets.append(parse_series_selector(text))
         except QueryError as err:

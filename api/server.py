@@ -6,7 +6,12 @@ from flask import Blueprint, Response, request
 
 from api.respond import Refusal, success
 from fleetpulse.promql.config import PromqlConfig
-from fleetpulse.promql.signatures import AGGREGATIONS, EXPERIMENTAL_AGGREGATIONS, SIGNATURES
+from fleetpulse.promql.signatures import (
+    AGGREGATIONS,
+    EXPERIMENTAL_AGGREGATIONS,
+    SIGNATURES,
+    UNSUPPORTED,
+)
 
 _OPERATORS = (
     *("+", "-", "*", "/", "%", "^", "==", "!=", "<", ">", "<=", ">=", "=~", "!~", "@"),
@@ -89,7 +94,8 @@ def features(promql: PromqlConfig) -> Mapping[str, Mapping[str, bool]]:
             **dict.fromkeys(_FILLS, more),
         },
         "promql_functions": {
-            name: more or not signature.experimental for name, signature in SIGNATURES.items()
+            name: name not in UNSUPPORTED and (more or not signature.experimental)
+            for name, signature in SIGNATURES.items()
         },
         "promql_operators": {
             **dict.fromkeys(_OPERATORS, True),

@@ -35,7 +35,8 @@ def write_on(
     """Commits a page every 10 ms; tells when each began and how long it took."""
     store = EmbeddedStore(path)
     target, shape = Labels.of(job="node", instance="writer"), layout()
-    waits = []
+    waits: list[tuple[float, float]] = []
+    store.stats()  # what it takes to learn the index is nobody else's doing
     while not stop.exists():
         page = Page(target, shape, end_ms + len(waits), array("d", bytes(8 * len(shape))))
         begin = time.monotonic()

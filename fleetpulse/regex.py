@@ -14,6 +14,8 @@ _OPTIONS = re2.Options()
 _OPTIONS.log_errors = False
 _OPTIONS.dot_nl = True  # Prometheus matches label values with (?s)
 _OPTIONS.max_mem = 8 << 20
+# Each may come to take all of that.
+_REMEMBERED = 128
 
 
 class Match(Protocol):
@@ -29,7 +31,7 @@ class Pattern(Protocol):
     def finditer(self, text: str, /) -> Iterator[Match]: ...
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=_REMEMBERED)
 def compile_pattern(pattern: str) -> Pattern:
     """The compiled pattern; ValueError says what is wrong with it. Use fullmatch() to anchor."""
     try:

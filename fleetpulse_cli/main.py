@@ -176,6 +176,15 @@ def _run_store(options: argparse.Namespace) -> int:
     return store.run_store(options, storage.path or options.data_dir / "store.db")
 
 
+def _run_influx(options: argparse.Namespace) -> int:
+    from fleetpulse_cli.influx import run_influx
+    from fleetpulse_cli.sections import read_root
+    from fleetpulse_cli.settings import find_file
+
+    storage = read_root(find_file(options.config), ["storage"]).storage
+    return run_influx(options, storage)
+
+
 def _run_keys(options: argparse.Namespace) -> int:
     from fleetpulse_cli import keys
     from fleetpulse_cli.settings import prepare_data_dir
@@ -202,6 +211,7 @@ _RUN: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "import": _run_moving,
     "export": _run_moving,
     "store": _run_store,
+    "influx": _run_influx,
     "keys": _run_keys,
 }
 

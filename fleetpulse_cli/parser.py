@@ -9,7 +9,7 @@ from typing import Any
 
 from fleetpulse import __version__
 from fleetpulse.values import parse_duration, parse_listen_address
-from fleetpulse_cli.storeparser import add_export, add_import, add_store
+from fleetpulse_cli.storeparser import add_export, add_import, add_influx, add_store
 
 _USUAL = 80  # columns of a terminal that does not tell
 _VERSION = f"fleetpulse {__version__}"
@@ -87,6 +87,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_import(commands, _command)
     add_export(commands, _command)
     add_store(commands, _command)
+    add_influx(commands, _command)
     _add_keys(commands)
     return parser
 

@@ -166,7 +166,7 @@ def _run_api(options: argparse.Namespace) -> None:
         pass
 
     def create(closing: ExitStack, registry: CollectorRegistry) -> Any:
-        config, query = settings.current.api, settings.current.api.query
+        query = settings.current.api.query
         limits = EngineLimits(
             query.timeout,
             query.max_samples,
@@ -177,22 +177,8 @@ def _run_api(options: argparse.Namespace) -> None:
         storage = closing.enter_context(
             open_storage(settings.current.storage, data_dir, "api", registry, limits)
         )
-        # What is pushed for a time that is not kept any more would be stored for nothing.
-        max_age = min(config.push.max_age, storage.keeps)
-        push = config.push.model_copy(update={"max_age": max_age})
-        max_age = min(config.remote_write.max_age, storage.keeps)
-        remote_write = config.remote_write.model_copy(update={"max_age": max_age})
-        # With nothing said, scraper and rule runner of the same file are those to ask.
-        scrapers = config.scrapers or (settings.current.scraper.listen,)
-        rules = config.rules or (settings.current.rules.listen,)
-        update = {
-            "push": push,
-            "remote_write": remote_write,
-            "scrapers": scrapers,
-            "rules": rules,
-        }
         return create_app(
-            config.model_copy(update=update),
+            _api_section(settings.current, storage.keeps),
             storage.engine,
             storage.reader,
             storage.writer,
@@ -202,6 +188,24 @@ def _run_api(options: argparse.Namespace) -> None:
         )
 
     _serve(settings, create, config.listen, config.threads, apply=check)
+
+
+def _api_section(root: Any, keeps: float) -> Any:
+    """The API's section, with what it takes from elsewhere. keeps: of the store, in seconds."""
+
+    def bounded(section: Any) -> Any:
+        # What comes for a time that is not kept any more would be stored for nothing.
+        return section.model_copy(update={"max_age": min(section.max_age, keeps)})
+
+    config = root.api
+    update = {
+        "push": bounded(config.push),
+        "remote_write": bounded(config.remote_write),
+        # With nothing said, scraper and rule runner of the same file are those to ask.
+        "scrapers": config.scrapers or (root.scraper.listen,),
+        "rules": config.rules or (root.rules.listen,),
+    }
+    return config.model_copy(update=update)
 
 
 def _run_bridge(options: argparse.Namespace) -> None:

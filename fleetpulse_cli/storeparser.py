@@ -1,4 +1,4 @@
-"""The grammar of `fleetpulse store …`, `export` and `import`."""
+"""The grammar of `fleetpulse store …`, `influx …`, `export` and `import`."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -89,6 +89,52 @@ def add_store(commands: Any, command: Callable[..., Any]) -> None:
     delete.add_argument("matcher", metavar="MATCHER")
     _add_range(delete, required=True)
     delete.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def add_influx(commands: Any, command: Callable[..., Any]) -> None:
+    parser = commands.add_parser(
+        "influx",
+        help="make in InfluxDB what FleetPulse needs there, and look at it",
+        description="Sees to the InfluxDB that storage names: its retention, windows of five "
+        "minutes, and who may write.",
+    )
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    setup = command(
+        actions,
+        "setup",
+        "make what is missing, change what differs",
+        "Shows what it would do, asks, and does it. A second time there is nothing left to do.\n"
+        "1.x: the database, a retention policy for samples and one for windows of five minutes,\n"
+        "and the continuous query that makes them. 2.x: two buckets, their mappings for InfluxQL,\n"
+        "the task that makes windows, and a token for just those buckets in storage.token_file\n"
+        "where that is not there yet. Without a terminal it does nothing unless --yes is given.",
+        data_dir=False,
+    )
+    setup.add_argument("--yes", action="store_true", help="do not ask")
+    setup.add_argument(
+        "--backfill",
+        action="store_true",
+        help="then make the windows of all samples that are there already",
+    )
+    status = command(
+        actions,
+        "status",
+        "what is there, and what differs (exit code 1)",
+        "Compares what InfluxDB has with what storage says, and changes nothing.",
+        data_dir=False,
+    )
+    for one in (setup, status):
+        one.add_argument(
+            "--admin-user",
+            metavar="NAME",
+            help="1.x: who may manage the server; storage.username is made and let in if need be",
+        )
+        one.add_argument(
+            "--admin-secret-file",
+            type=Path,
+            metavar="F",
+            help="file with that user's password; 2.x: with a token that may manage all",
+        )
 
 
 def _add_range(parser: Any, *, required: bool) -> None:

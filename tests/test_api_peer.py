@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from flask.testing import FlaskClient
@@ -89,6 +89,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
         stack.callback(store.close)
         import_file(page, store, quiet=True)
         bench = Bench(Engine(store))
+        bench.store = cast(Any, store)  # what rules write is among the samples, as it is there
         groups = [bench.group(spec) for spec in load_groups([folder / "rules.yml"], 1.0)]
         for group in groups:
             group.evaluate(time.time())
@@ -97,6 +98,9 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
         server.start()
         stack.callback(server.stop)
         peer = stack.enter_context(prometheus(folder, page, CONFIG))
+        # Until then its rules have not written what ours have.
+        alerts = {"match[]": 'ALERTS{alertname="Other"}'}
+        wait_for("the rules", lambda: peer.ask("series", alerts, "GET").json()["data"])
         yield Both(peer, api(folder, store, server.address))
 
 

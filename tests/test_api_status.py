@@ -206,6 +206,7 @@ def test_features_follow_the_configuration(tmp_path: Path) -> None:
     assert plain["promql_operators"]["limitk"] is False
     more = features(PromqlConfig(experimental=True))
     assert more["promql_functions"]["info"]
+    assert more["promql_functions"]["start_timestamp"] is False  # no setting enables it
     assert more["promql_operators"]["limitk"]
     assert all(isinstance(flag, bool) for group in more.values() for flag in group.values())
 

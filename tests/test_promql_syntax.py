@@ -147,6 +147,7 @@ FAULTS = [
     ),
     pytest.param('"\\x41\\ud800"', "invalid Unicode code point", id="half a character"),
     pytest.param('"\\xff"', "not supported: .* is not UTF-8", id="bytes that are no text"),
+    pytest.param("1 + start_timestamp(up)", r"1:5: not supported: function start_t", id="start"),
     pytest.param("up smoothed", "1:4: not supported: smoothed", id="smoothed"),
     pytest.param(
         "up </ 1", r"1:4: not supported: operator </ \(native histograms\)", id="trimming"

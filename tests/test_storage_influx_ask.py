@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from fleetpulse.errors import QueryError, StorageError
+from fleetpulse.storage.influx.answer import Part
 from fleetpulse.storage.influx.ask import InfluxAsker
 from fleetpulse.storage.influx.config import Influx1Config, Influx2Config
-from fleetpulse.storage.influx.answer import Part
 from fleetpulse.storage.influx.series import code_of
 from tests.http_fakes import FakeHttp, Told
 from tests.msgpack_fakes import Answered, answer, packed
@@ -180,7 +180,11 @@ def test_credentials_go_in_the_header_of_each_request(tmp_path: Path) -> None:
 
 
 def test_json_is_read_where_the_server_has_no_messagepack() -> None:
-    rows = [[1, 0.5, None, None], [2, None, True, None], [3, None, None, "+Inf"]]
+    rows: list[list[object]] = [
+        [1, 0.5, None, None],
+        [2, None, True, None],
+        [3, None, None, "+Inf"],
+    ]
     body = json.dumps(answer(Answered(rows, tags={"a": "b"}))).encode()
     with FakeHttp(Told(200, body, JSON)) as server, asking(one(server.url)) as asker:
         (part,) = parts(asker)

@@ -167,7 +167,7 @@ def test_lines_of_an_earlier_version_are_not_compressed(bench: Bench) -> None:
 
 def test_a_batch_that_the_disk_has_damaged_is_counted(bench: Bench) -> None:
     spool = Spool(bench.path)
-    spool.put(b"\x01 no zlib at all", 3)
+    spool.put(b"\x01 no zstd at all", 3)
     spool.close()
     sent = Sent()
     writer = bench.open(sent)

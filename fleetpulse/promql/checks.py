@@ -10,6 +10,7 @@ from fleetpulse.promql.signatures import (
     AGGREGATIONS,
     EXPERIMENTAL_AGGREGATIONS,
     SIGNATURES,
+    UNSUPPORTED,
     documented,
 )
 from fleetpulse.promql.tokens import parse_error, position
@@ -48,6 +49,7 @@ def check(text: str, tree: Expr, *, experimental: bool) -> None:
     """
     nodes = list(walk(tree))
     nodes.reverse()  # operands before their operators, from left to right
+    _check_known(text, nodes)
     if not experimental:
         _check_experiments(text, nodes)
     selections = {id(arg) for node in nodes if _is_info(node) for arg in _info_selection(node)}
@@ -55,6 +57,14 @@ def check(text: str, tree: Expr, *, experimental: bool) -> None:
         for at, message in _faults(node, of_info=id(node) in selections):
             raise parse_error(text, at, message)
     _check_strings(text, nodes)
+
+
+def _check_known(text: str, nodes: list[Expr]) -> None:
+    """Functions that no setting enables, before anything says that one does."""
+    for node in nodes:
+        if isinstance(node, Call) and node.func in UNSUPPORTED:
+            where = position(text, node.pos)
+            raise QueryError("bad_data", f"{where}: not supported: function {node.func}()")
 
 
 def _check_experiments(text: str, nodes: list[Expr]) -> None:

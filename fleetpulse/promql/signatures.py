@@ -78,6 +78,9 @@ SIGNATURES: Mapping[str, Signature] = {
     ),
 }
 
+# What reads well and is refused, as a sample here has no start timestamp.
+UNSUPPORTED = frozenset(["start_timestamp"])
+
 # Each aggregation and the type of its parameter, None where it has none.
 AGGREGATIONS: Mapping[str, ValueType | None] = {
     **dict.fromkeys(("sum", "avg", "count", "min", "max", "group", "stddev", "stdvar")),

@@ -66,11 +66,13 @@ class MetadataFile:
             return {name: _metadata(*told) for name, told in document.items()}
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError, TypeError, AttributeError) as err:
+        except (OSError, ValueError, TypeError, AttributeError, RecursionError) as err:
             log.error("%s: cannot be read, and counts as empty: %s", self._path, err)
             return {}
 
 
 def _metadata(kind: str, help_text: str, unit: str) -> Metadata:
+    if not all(isinstance(one, str) for one in (kind, help_text, unit)):
+        raise ValueError("type, help and unit are texts")
     known: Any = kind if kind in _TYPES else "untyped"
     return Metadata(known, help_text, unit)

@@ -76,12 +76,13 @@ class LabelTable:
     def without(self, gone: Ids) -> "LabelTable":
         """A copy that does not have some of the ids; far cheaper than to read the others anew."""
         copy = LabelTable()
-        copy.by_id, copy.ids = list(self.by_id), dict(self.ids)
-        for entry in gone.tolist():
-            labels, copy.by_id[entry] = copy.by_id[entry], None
-            if labels is not None and copy.ids.get(labels) == entry:
-                del copy.ids[labels]
-        copy.lost = [entry for entry in self.lost if entry not in set(gone.tolist())]
+        copy.by_id, without = list(self.by_id), set(gone.tolist())
+        for entry in without:
+            copy.by_id[entry] = None
+        # In the order of the ids: of two with the same labels the later one counts.
+        named = enumerate(copy.by_id)
+        copy.ids = {labels: entry for entry, labels in named if labels is not None}
+        copy.lost = [entry for entry in self.lost if entry not in without]
         columns = ((name, column.without(gone)) for name, column in self._columns.items())
         copy._columns = {name: column for name, column in columns if column.values}
         return copy

@@ -32,6 +32,10 @@ _TOO_MUCH = ("max-select", "limit exceeded", "max-concurrent")
 _MISSING = ("database not found", "retention policy not found", "bucket", "dbrp")
 
 
+class MissingPlaceError(StorageError):
+    """A database, bucket or retention policy that is not there."""
+
+
 @dataclass(frozen=True, slots=True)
 class Patience:
     """How many seconds one answer may take, 0 for as long as configured.
@@ -208,7 +212,7 @@ class InfluxAsker:
         said = " ".join(said.split())[:500]
         if _tells_what_is_missing(said):
             mend = "`fleetpulse influx setup` makes what is missing"
-            return StorageError(f"{self.name}: {said}; {mend}", retriable=False)
+            return MissingPlaceError(f"{self.name}: {said}; {mend}", retriable=False)
         if "timeout" in said:
             return QueryError("timeout", f"{self.name}: {said}")
         if any(words in said for words in _TOO_MUCH):

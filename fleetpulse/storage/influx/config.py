@@ -38,7 +38,8 @@ class InfluxConfig(Section):
     ca_file: FilePath | None = None
     insecure_skip_verify: bool = False
     # A batch goes out when it has so many samples … (benchmarks/influx_write.py: 100 at a time cost
-    # ten times the processor time here and three times there; 5,000 a tenth more on both sides.)
+    # ten times the processor time here and three times there; 5,000 a fifth more here, a tenth
+    # there. What is more than the server takes at once is halved.)
     batch_size: int = Field(default=20_000, ge=1, le=100_000)
     # … or after this long.
     flush_interval: Duration = Field(default=5.0, gt=0)

@@ -48,10 +48,10 @@ def select_windows(place: Place, matchers: Sequence[Matcher], start_ms: int, end
 def _select(
     fields: Sequence[str], place: Place, matchers: Sequence[Matcher], start_ms: int, end_ms: int
 ) -> str:
-    columns = ", ".join(f"{_name(field)}::field" for field in fields)
+    columns = ", ".join(f"{quoted(field)}::field" for field in fields)
     where = " AND ".join([*_times(start_ms, end_ms), *_tags(matchers)])
     source = _source(place, matchers)
-    return f"SELECT {columns} FROM {source} WHERE {where} GROUP BY *"  # noqa: S608 - see _name()
+    return f"SELECT {columns} FROM {source} WHERE {where} GROUP BY *"  # noqa: S608 - see quoted()
 
 
 def show_series(place: Place, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> str:
@@ -66,7 +66,7 @@ def show_series(place: Place, matchers: Sequence[Matcher], start_ms: int, end_ms
 def show_values(label: str, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> str:
     """Values of a label by metric. matchers: those that indexed() lets pass."""
     where = " AND ".join([*_times(start_ms, end_ms), *_tags(_equalities(matchers))])
-    key = _name(stored_tag(label))
+    key = quoted(stored_tag(label))
     return f"SHOW TAG VALUES FROM {_measurements(matchers)} WITH KEY = {key} WHERE {where}"
 
 
@@ -83,8 +83,8 @@ def show_metrics() -> str:
 
 def show_series_of(place: Place, names: Sequence[str], start_ms: int, end_ms: int) -> str:
     """Of metrics by their names, without a look at labels."""
-    policy = f"{_name(place.policy)}." if place.policy else ""
-    sources = ", ".join(policy + _name(stored_measurement(name)) for name in names)
+    policy = f"{quoted(place.policy)}." if place.policy else ""
+    sources = ", ".join(policy + quoted(stored_measurement(name)) for name in names)
     return f"SHOW SERIES FROM {sources} WHERE {' AND '.join(_times(start_ms, end_ms))}"
 
 
@@ -114,7 +114,7 @@ def _times(start_ms: int, end_ms: int) -> list[str]:
 
 def _source(place: Place, matchers: Sequence[Matcher]) -> str:
     source = _measurements(matchers)
-    return f"{_name(place.policy)}.{source}" if place.policy else source
+    return f"{quoted(place.policy)}.{source}" if place.policy else source
 
 
 def _measurements(matchers: Sequence[Matcher]) -> str:
@@ -122,7 +122,7 @@ def _measurements(matchers: Sequence[Matcher]) -> str:
     named = [one for one in matchers if one.name == METRIC_NAME]
     for one in named:
         if one.op == "=" and can_be_told(one.value):
-            return _name(stored_measurement(one.value)) if one.value else "/^$/"
+            return quoted(stored_measurement(one.value)) if one.value else "/^$/"
     for one in named:
         if one.op == "=~" and (pattern := _pattern(one.value)) is not None:
             return pattern
@@ -136,13 +136,13 @@ def _tags(matchers: Sequence[Matcher]) -> list[str]:
 
 def _tag(matcher: Matcher) -> str | None:
     """::tag, for a field may have the same name; where no series has it, its text is empty."""
-    tag = f"{_name(stored_tag(matcher.name))}::tag"
+    tag = f"{quoted(stored_tag(matcher.name))}::tag"
     if not can_be_told(matcher.name):
         return None
     if matcher.op in ("=", "!="):
         if not can_be_told(matcher.value):
             return None
-        return f"{tag} {matcher.op} {_text(stored(matcher.value))}"
+        return f"{tag} {matcher.op} {literal(stored(matcher.value))}"
     pattern = _pattern(matcher.value)
     return None if pattern is None else f"{tag} {matcher.op} {pattern}"
 
@@ -161,12 +161,14 @@ def _pattern(pattern: str) -> str | None:
     return f"/^(?s:{inner})$/"
 
 
-def _name(name: str) -> str:
+def quoted(name: str) -> str:
+    """A name; no text ends it."""
     escaped = name.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     return f'"{escaped}"'
 
 
-def _text(text: str) -> str:
+def literal(text: str) -> str:
+    """A string; no text ends it."""
     escaped = text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n")
     return f"'{escaped}'"
 

@@ -1,5 +1,6 @@
 """Label names, values and label sets from InfluxDB's index."""
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -9,23 +10,45 @@ from fleetpulse.matchers import Matcher, all_match
 from fleetpulse.model import METRIC_NAME, Labels
 from fleetpulse.storage.base import MatcherSets
 from fleetpulse.storage.influx import influxql
-from fleetpulse.storage.influx.ask import InfluxAsker
+from fleetpulse.storage.influx.ask import InfluxAsker, MissingPlaceError
 from fleetpulse.storage.influx.influxql import Place
 from fleetpulse.storage.influx.series import labels_of
+
+log = logging.getLogger(__name__)
 
 _ALL: tuple[Matcher, ...] = ()
 _NAMES_AT_ONCE = 100
 
 
+class MissingWindows:
+    """Tells once that there are none: without them, samples are asked for however old, since the
+    server may keep those longer.
+    """
+
+    def __init__(self) -> None:
+        self._told = False
+
+    def tell(self, err: MissingPlaceError) -> None:
+        if not self._told:
+            self._told = True
+            log.warning("%s; until then, only samples answer", err)
+
+
 class LabelIndex:
     """Safe from any thread.
 
-    places: where series of a time may be. The index knows series by the shard, some hours or days,
-    and where it is in memory (InfluxDB 1's inmem) by the database.
+    windows: where series from some time on may be besides raw. The index knows series by the
+    shard, some hours or days, and where it is in memory (InfluxDB 1's inmem) by the database.
     """
 
-    def __init__(self, asker: InfluxAsker, places: Callable[[int], Sequence[Place]]) -> None:
-        self._asker, self._places = asker, places
+    def __init__(
+        self,
+        asker: InfluxAsker,
+        raw: Place,
+        windows: Callable[[int], Place | None],
+        missing: MissingWindows,
+    ) -> None:
+        self._asker, self._raw, self._windows, self._missing = asker, raw, windows, missing
 
     def labels(self, sets: MatcherSets, start_ms: int, end_ms: int) -> list[str]:
         found: set[str] = set()
@@ -52,12 +75,12 @@ class LabelIndex:
 
     def series(self, sets: MatcherSets, start_ms: int, end_ms: int) -> list[Labels]:
         found: set[Labels] = set()
-        for place in self._places(start_ms):
-            for matchers in sets or [_ALL]:
-                statement = influxql.show_series(place, matchers, start_ms, end_ms)
-                for labels in self._series(statement, place.database):
-                    if labels not in found and all_match(matchers, labels):
-                        found.add(labels)
+        for matchers in sets or [_ALL]:
+            asked = [
+                (place, influxql.show_series(place, matchers, start_ms, end_ms))
+                for place in self._places(start_ms)
+            ]
+            found |= {one for one in self._series(asked) if all_match(matchers, one)}
         return sorted(found)
 
     def _labels(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> set[str]:
@@ -97,11 +120,13 @@ class LabelIndex:
         }
         names = sorted(name for name in every - known if passes(name))
         found: set[str] = set()
-        for place in self._places(start_ms):
-            for begin in range(0, len(names), _NAMES_AT_ONCE):
-                some = names[begin : begin + _NAMES_AT_ONCE]
-                statement = influxql.show_series_of(place, some, start_ms, end_ms)
-                found |= {labels.name for labels in self._series(statement, place.database)}
+        for begin in range(0, len(names), _NAMES_AT_ONCE):
+            some = names[begin : begin + _NAMES_AT_ONCE]
+            asked = [
+                (place, influxql.show_series_of(place, some, start_ms, end_ms))
+                for place in self._places(start_ms)
+            ]
+            found |= {labels.name for labels in self._series(asked)}
         return found
 
     def _by_metric(
@@ -114,20 +139,33 @@ class LabelIndex:
                 yield from one["values"]
 
     def _rows(self, statement: str, start_ms: int) -> Iterator[Mapping[str, Any]]:
-        databases = dict.fromkeys(place.database for place in self._places(start_ms))
-        for database in databases:
-            for one in self._asker.rows(statement, database):
-                if "name" not in one or not all(one["values"]):
-                    raise self._strange(f"{list(one)} without a name or a value")
-                yield one
+        """Of each database once: the index is of all its retention policies."""
+        places = {place.database: place for place in reversed(self._places(start_ms))}
+        for one in self._told([(place, statement) for place in places.values()]):
+            if "name" not in one or not all(one["values"]):
+                raise self._strange(f"a row of {list(one)} has no name or no value")
+            yield one
 
-    def _series(self, statement: str, database: str) -> Iterator[Labels]:
-        for series in self._asker.rows(statement, database):
+    def _series(self, asked: Sequence[tuple[Place, str]]) -> Iterator[Labels]:
+        for series in self._told(asked):
             for key, *_ in series["values"]:
                 try:
                     yield labels_of(*influxql.read_series_key(key))
                 except (ValueError, TypeError) as err:
                     raise self._strange(f"SHOW SERIES tells of {err}") from None
+
+    def _told(self, asked: Sequence[tuple[Place, str]]) -> Iterator[Mapping[str, Any]]:
+        for place, statement in asked:
+            try:
+                yield from self._asker.rows(statement, place.database)
+            except MissingPlaceError as err:
+                if place is self._raw:
+                    raise
+                self._missing.tell(err)
+
+    def _places(self, start_ms: int) -> Sequence[Place]:
+        windows = self._windows(start_ms)
+        return [self._raw] if windows is None else [self._raw, windows]
 
     def _strange(self, what: str) -> StorageError:
         return StorageError(f"{self._asker.name}: {what}; check storage.url", retriable=False)

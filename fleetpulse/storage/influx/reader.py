@@ -10,11 +10,11 @@ from fleetpulse.storage.base import Hints, MatcherSets
 from fleetpulse.storage.embedded import tiers
 from fleetpulse.storage.embedded.windows import WINDOW_MS
 from fleetpulse.storage.influx import influxql
-from fleetpulse.storage.influx.ask import InfluxAsker, Patience
+from fleetpulse.storage.influx.ask import InfluxAsker, MissingPlaceError, Patience
 from fleetpulse.storage.influx.config import Influx1Config, Influx2Config, InfluxRetention
 from fleetpulse.storage.influx.found import Found
 from fleetpulse.storage.influx.influxql import Place
-from fleetpulse.storage.influx.labelindex import LabelIndex
+from fleetpulse.storage.influx.labelindex import LabelIndex, MissingWindows
 from fleetpulse.storage.influx.series import code_of
 from fleetpulse.storage.influx.together import Check, Together, slices
 
@@ -55,7 +55,8 @@ class InfluxReader:
     ) -> None:
         self._asker, self._raw, self._windows = asker, raw, windows
         self._retention, self._metadata, self._now = retention, metadata, now
-        self._index = LabelIndex(asker, self._places)
+        self._missing = MissingWindows()
+        self._index = LabelIndex(asker, raw, self._windows_place, self._missing)
         self._together = Together(self.concurrent)
 
     def select(
@@ -64,15 +65,28 @@ class InfluxReader:
         if end_ms < start_ms:
             return []
         plan = self._plan(hints, start_ms, end_ms)
-        from_ms = start_ms if plan is None else max(start_ms, plan.until_ms + 1)
+        if plan is not None:
+            try:
+                return self._with_windows(plan, matchers, (start_ms, end_ms), hints)
+            except MissingPlaceError as err:
+                if hints.tier == "5m":
+                    raise
+                self._missing.tell(err)
         found = Found(matchers, hints)
+        self._read_samples(matchers, start_ms, end_ms, hints, found)
+        return found.series()
+
+    def _with_windows(
+        self, plan: tiers.Plan, matchers: Sequence[Matcher], bounds: tuple[int, int], hints: Hints
+    ) -> Sequence[Series]:
+        start_ms, end_ms = bounds
+        found = Found(matchers, hints)
+        from_ms = max(start_ms, plan.until_ms + 1)
         if from_ms <= end_ms:
             self._read_samples(matchers, from_ms, end_ms, hints, found)
-        if plan is None:
-            return found.series()
         # From the window before the first: what a counter rose since then belongs to the first.
-        bounds = start_ms - 2 * WINDOW_MS, min(plan.until_ms, end_ms + WINDOW_MS)
-        statement = influxql.select_windows(self._windows, matchers, *bounds)
+        asked = start_ms - 2 * WINDOW_MS, min(plan.until_ms, end_ms + WINDOW_MS)
+        statement = influxql.select_windows(self._windows, matchers, *asked)
         patience = Patience(hints.seconds, hints.check)
         for part in self._asker.parts(statement, self._windows.database, code_of, patience):
             found.add_windows(part)
@@ -125,10 +139,10 @@ class InfluxReader:
         self._together.close()
         self._asker.close()
 
-    def _places(self, start_ms: int) -> Sequence[Place]:
-        """Where series of the time may be: with the windows, where samples have expired."""
+    def _windows_place(self, start_ms: int) -> Place | None:
+        """Where samples of the time may have expired, the windows have its series too."""
         raw_ms = round((self._now() - self._retention.raw) * 1000)
-        return [self._raw, self._windows][: 1 + bool(self._retention.tiers and start_ms < raw_ms)]
+        return self._windows if self._retention.tiers and start_ms < raw_ms else None
 
     def _plan(self, hints: Hints, start_ms: int, end_ms: int) -> "tiers.Plan | None":
         """Windows where no samples are left, or where they are asked for."""
@@ -138,6 +152,6 @@ class InfluxReader:
         raw_ms = now_ms - round(self._retention.raw * 1000)
         tier_ms = now_ms - round(self._retention.tiers * 1000)
         made_ms = now_ms - _LATE_MS if hints.tier == "5m" else raw_ms
-        if start_ms > made_ms:
+        if start_ms > made_ms or tier_ms >= made_ms:  # samples are all there is, or kept longer
             return None
         return tiers.plan(hints, start_ms, end_ms, tiers.Kept(tier_ms, made_ms, raw_ms))

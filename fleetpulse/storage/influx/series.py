@@ -94,7 +94,9 @@ def _windows(starts: Times, columns: Mapping[str, Floats]) -> Windows:
     started = np.append(True, np.diff(starts) != WINDOW_MS)
     before = np.where(started, -np.inf, np.append(-np.inf, last[:-1]))
     inside = most > last
-    again = np.where(inside, most, 0.0) + np.where(most < before, before, 0.0)
+    # Where it did not fall within, a least value below the one before tells of a fall in between.
+    between = np.where(inside, most, least) < before
+    again = np.where(inside, most, 0.0) + np.where(between, before, 0.0)
     first = np.where(inside, most, least)
     no = np.zeros(len(last), bool)
     at = starts % DAY_MS // WINDOW_MS
