@@ -1,11 +1,19 @@
-"""The same answer of InfluxDB 1 as JSON, CSV and MessagePack: what each takes.
+"""Formats in which InfluxDB answers: what making and reading each costs, for the same series.
 
-    python benchmarks/influx_formats.py [--hosts 20] [--samples 720] [--repeat 7]
+    python benchmarks/influx_formats.py [--hosts 20] [--repeat 9]
 
-16 series of CPU time of each host, all of their samples. Prints for each format its size; the
-median time until the last byte is here, which is the server's work and the way; and the median
-time to make arrays of it: JSON by our reader (pydantic's parser) and by orjson, CSV by numpy,
-MessagePack by our reader. Exit code 1 where they do not say the same.
+Two answers are asked of an InfluxDB 1.6: two hours of all CPU counters of a fleet at 15 s, and the
+newest sample of each. Each in MessagePack, JSON and CSV, of InfluxQL; and as Flux's CSV, which 1.6
+does not make of this: it is written here as 2.x writes it, and only read. Prints for each:
+
+- server: the median time until the last byte, nothing read of it;
+- size: of the answer;
+- read: the median processor time from bytes to arrays of times and values by series.
+
+All readings give the same arrays, or it ends with exit code 1. None makes an object of a point but
+JSON's, which has no other way; "bare" is orjson without a look at what else might come. CSV has the
+labels in each row, and so has Flux's. MessagePack is what long ranges are read in, JSON what others
+are.
 """
 
 import argparse
@@ -15,174 +23,194 @@ import statistics
 import sys
 import tempfile
 import time
-from array import array
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 import orjson
 import requests
+from fleet.history import History
 from fleet.influx import filled
+from influx_read import EVERY, HOUR, told
 from numpy.typing import NDArray
 
 from fleetpulse.matchers import Matcher
-from fleetpulse.model import METRIC_NAME, Labels, Layout, Page
 from fleetpulse.storage.influx import influxql
+from fleetpulse.storage.influx.answer import Part
 from fleetpulse.storage.influx.config import Influx1Config
 from fleetpulse.storage.influx.influxql import Place
 from fleetpulse.storage.influx.jsonanswer import read_json
-from fleetpulse.storage.influx.msgpack import Part, read_answer
+from fleetpulse.storage.influx.msgpack import read_answer
 from fleetpulse.storage.influx.series import code_of
 
-MODES = ("idle", "iowait", "irq", "nice", "softirq", "steal", "system", "user")
-AT, EVERY = 1_700_000_000_000, 10_000
-AT_ONCE = 1 << 18
-Arrays = list[tuple[NDArray[np.int64], NDArray[np.float64]]]
+# By labels as text: times in ms, values.
+Arrays = dict[str, tuple[NDArray[np.int64], NDArray[np.float64]]]
+
+CPU = [Matcher("__name__", "=", "node_cpu_seconds_total")]
+_PIECE = 1 << 16
 
 
-def turns(hosts: int, samples: int) -> Iterator[list[Page]]:
-    rng = np.random.default_rng(1)
-    layout = Layout(
-        tuple(
-            Labels.of(__name__="node_cpu_seconds_total", cpu=str(cpu), mode=mode)
-            for cpu in range(2)
-            for mode in MODES
-        )
-    )
-    targets = [Labels.of(instance=f"host{host}:9100", job="node") for host in range(hosts)]
-    table = rng.random((hosts, len(layout.lines))) * 1e6
-    for turn in range(samples):
-        table += rng.random(table.shape) * EVERY / 8000
-        rounded = np.round(table, 2)
-        at_ms = AT + turn * EVERY
-        yield [
-            Page(target, layout, at_ms + host, array("d", rounded[host].tobytes()))
-            for host, target in enumerate(targets)
+def only(made: History, name: str) -> History:
+    """One metric of it."""
+    places = [place for place, line in enumerate(made.lines) if line.name == name]
+    lines = [made.lines[place] for place in places]
+    return History(lines, made.targets, made.times, [table[:, places] for table in made.values])
+
+
+def named(tags: dict[str, str]) -> str:
+    return ",".join(f"{name}={text}" for name, text in sorted(tags.items()))
+
+
+def of_parts(parts: Iterator[Part | str]) -> Arrays:
+    found: Arrays = {}
+    for part in parts:
+        assert isinstance(part, Part), part
+        found[named(dict(part.tags))] = part.times_ms, part.columns["value"]
+    return found
+
+
+def pieces(body: bytes) -> Iterator[bytes]:
+    return (body[begin : begin + _PIECE] for begin in range(0, len(body), _PIECE))
+
+
+def read_msgpack(body: bytes) -> Arrays:
+    return of_parts(read_answer(pieces(body), code_of))
+
+
+def read_lines(body: bytes) -> Arrays:
+    return of_parts(read_json(pieces(body), code_of))
+
+
+def read_orjson(body: bytes) -> Arrays:
+    found: Arrays = {}
+    for line in body.splitlines():
+        for result in orjson.loads(line)["results"]:
+            for series in result.get("series", ()):
+                times, values, *_ = zip(*series["values"], strict=True)
+                arrays = np.array(times, np.int64), np.array(values, np.float64)
+                found[named(series["tags"])] = arrays
+    return found
+
+
+def read_csv(body: bytes) -> Arrays:
+    """name,tags,time,value,stale,special: the tags in quotes, one row after the other."""
+    found: Arrays = {}
+    rows = body.split(b"\n")[1:-1]
+    for tags, some in groupby(rows, key=lambda row: row[: row.index(b'",') + 1]):
+        lines = [row[len(tags) + 1 :] for row in some]
+        table = np.loadtxt(io.BytesIO(b"\n".join(lines)), delimiter=",", usecols=(0, 1), ndmin=2)
+        text = tags.decode().partition(",")[2].strip('"')
+        # 2 ** 53 ms are 285,000 years.
+        found[text] = table[:, 0].astype(np.int64), np.ascontiguousarray(table[:, 1])
+    return found
+
+
+def as_flux(arrays: Arrays) -> bytes:
+    """The same as Flux's CSV: a row a point, times as text, then the value, then all labels."""
+    names = [pair.partition("=")[0] for pair in next(iter(arrays)).split(",")]
+    lines = [",result,table,_time,_value," + ",".join(names)]
+    for table, (labels, (times, values)) in enumerate(arrays.items()):
+        texts = ",".join(pair.partition("=")[2] for pair in labels.split(","))
+        stamps = np.datetime_as_string(times.view("datetime64[ms]"), unit="ms")
+        lines += [
+            f",_result,{table},{stamp}Z,{value!r},{texts}"
+            for stamp, value in zip(stamps.tolist(), values.tolist(), strict=True)
         ]
+    return "\r\n".join([*lines, ""]).encode()
 
 
-def ask(config: Influx1Config, accept: str) -> bytes:
-    matchers = [Matcher(METRIC_NAME, "=", "node_cpu_seconds_total")]
-    statement = influxql.select(Place(config.database), matchers, AT, AT + 10**9)
-    answer = requests.post(
+def read_flux(body: bytes) -> Arrays:
+    found: Arrays = {}
+    head, *rows = [row.split(b",") for row in body.split(b"\r\n")[:-1]]
+    names = [name.decode() for name in head[5:]]
+    for _, group in groupby(rows, key=lambda row: row[2]):
+        some = list(group)
+        texts = [one.decode() for one in some[0][5:]]
+        stamps = np.array([row[3][:-1] for row in some]).astype("U23").astype("datetime64[ms]")
+        labels = ",".join(f"{name}={text}" for name, text in zip(names, texts, strict=True))
+        found[labels] = stamps.view(np.int64), np.array([row[4] for row in some]).astype(float)
+    return found
+
+
+READERS: tuple[tuple[str, str, Callable[[bytes], Arrays]], ...] = (
+    ("MessagePack", "application/x-msgpack", read_msgpack),
+    ("JSON", "application/json", read_lines),
+    ("JSON, bare", "application/json", read_orjson),
+    ("CSV", "application/csv", read_csv),
+)
+
+
+def asked(session: requests.Session, config: Influx1Config, statement: str, accept: str) -> bytes:
+    params = {"db": config.database, "epoch": "ms", "chunked": "true", "chunk_size": "100000"}
+    answer = session.post(
         f"{config.url}/query",
-        params={"db": config.database, "epoch": "ms", "chunked": "true", "chunk_size": "100000"},
+        params=params,
         data={"q": statement},
         headers={"Accept": accept, "Accept-Encoding": "identity"},
         timeout=60,
     )
     answer.raise_for_status()
-    return answer.content
+    body: bytes = answer.content
+    return body
 
 
-def pieces(body: bytes) -> Iterator[bytes]:
-    for begin in range(0, len(body), AT_ONCE):
-        yield body[begin : begin + AT_ONCE]
-
-
-def by_json(body: bytes) -> Arrays:
-    return arrays(read_json(pieces(body), code_of))
-
-
-def by_msgpack(body: bytes) -> Arrays:
-    return arrays(read_answer(pieces(body), code_of))
-
-
-def arrays(parts: Iterator[Part | str]) -> Arrays:
-    return [(p.times_ms, p.columns["value"]) for p in parts if isinstance(p, Part)]
-
-
-def by_orjson(body: bytes) -> Arrays:
-    found: Arrays = []
-    for line in body.splitlines():
-        for result in orjson.loads(line)["results"]:
-            for series in result.get("series", ()):
-                times, values, *_ = zip(*series["values"], strict=True)
-                found.append((np.array(times, np.int64), np.array(values, np.float64)))
-    return found
-
-
-def by_csv(body: bytes) -> Arrays:
-    """`name,tags,time,value,stale,special`; tags, of `k=v` with commas, are in quotes."""
-    found: Arrays = []
-    last, rows = b"", list[bytes]()
-    for line in [*body.splitlines(), b""]:
-        key, _, row = line.rpartition(b'",')
-        if key != last:
-            if rows and last:
-                table = np.loadtxt(
-                    io.BytesIO(b"\n".join(rows)), delimiter=",", usecols=(0, 1), dtype="i8,f8"
-                )
-                found.append((table["f0"], table["f1"]))
-            last, rows = key, []
-        rows.append(row)
-    return found
-
-
-@dataclass(frozen=True)
-class Format:
-    what: str
-    accept: str
-    read: Callable[[bytes], Arrays]
-
-
-FORMATS = (
-    Format("JSON, our reader", "application/json", by_json),
-    Format("JSON, orjson", "application/json", by_orjson),
-    Format("CSV, numpy", "application/csv", by_csv),
-    Format("MessagePack", "application/x-msgpack", by_msgpack),
-)
-
-
-def median_ms(work: Callable[[], object], repeat: int) -> float:
+def median(work: Callable[[], object], clock: Callable[[], float], repeat: int) -> float:
     taken = []
     for _ in range(repeat):
-        began = time.perf_counter()
+        began = clock()
         work()
-        taken.append(1000 * (time.perf_counter() - began))
+        taken.append(1000 * (clock() - began))
     return statistics.median(taken)
 
 
-def compare(config: Influx1Config, repeat: int) -> bool:
-    """Whether all say the same."""
-    bodies = {one.accept: ask(config, one.accept) for one in FORMATS}
-    wanted = by_msgpack(bodies["application/x-msgpack"])
-    print(f"{len(wanted)} series, {sum(len(times) for times, _ in wanted)} samples")
-    print(f"{'':20}{'size':>10}{'server':>13}{'decode':>13}{'both':>13}")
-    same = True
-    for one in FORMATS:
-        body = bodies[one.accept]
-        same &= all(
-            np.array_equal(a, b)
-            for ours, theirs in zip(one.read(body), wanted, strict=True)
-            for a, b in zip(ours, theirs, strict=True)
-        )
-        server = median_ms(lambda accept=one.accept: ask(config, accept), repeat)  # type: ignore[misc]
-        decode = median_ms(lambda one=one, body=body: one.read(body), repeat)  # type: ignore[misc]
-        print(
-            f"{one.what:20}{len(body) / 1e6:7.1f} MB{server:10.1f} ms{decode:10.1f} ms"
-            f"{server + decode:10.1f} ms",
-            flush=True,
-        )
-    return same
+def same(one: Arrays, other: Arrays) -> bool:
+    return one.keys() == other.keys() and all(
+        np.array_equal(one[labels][0], other[labels][0])
+        and np.array_equal(one[labels][1], other[labels][1])
+        for labels in one
+    )
+
+
+def compare(config: Influx1Config, statement: str, repeat: int) -> bool:
+    print(f"{'':16}{'server':>12}{'size':>12}{'read':>12}")
+    wanted: Arrays | None = None
+    agree = True
+    with requests.Session() as session:
+        for what, accept, read in READERS:
+            body = asked(session, config, statement, accept)
+            ask = partial(asked, session, config, statement, accept)
+            made = median(ask, time.perf_counter, repeat)
+            taken = median(partial(read, body), time.process_time, repeat)
+            wanted = wanted or read(body)
+            agree &= same(read(body), wanted)
+            print(f"{what:16}{made:9.1f} ms{len(body) / 1e6:9.2f} MB{taken:9.1f} ms", flush=True)
+    assert wanted is not None
+    flux = as_flux(wanted)
+    taken = median(partial(read_flux, flux), time.process_time, repeat)
+    print(f"{'CSV of Flux':16}{'-':>12}{len(flux) / 1e6:9.2f} MB{taken:9.1f} ms", flush=True)
+    return agree and same(read_flux(flux), wanted)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
     parser.add_argument("--hosts", type=int, default=20)
-    parser.add_argument("--samples", type=int, default=720)
-    parser.add_argument("--repeat", type=int, default=7)
+    parser.add_argument("--repeat", type=int, default=9)
     options = parser.parse_args()
     if shutil.which("influxd") is None:
         print("skipped: influxd not installed (Debian: apt install influxdb)")
         return
-    with (
-        tempfile.TemporaryDirectory() as name,
-        filled(Path(name), turns(options.hosts, options.samples)) as config,
-    ):
-        if not compare(config, options.repeat):
-            sys.exit("answers differ")
+    made = only(told(options.hosts), CPU[0].value)
+    end_ms = max(int(times[-1]) for times in made.times)
+    with tempfile.TemporaryDirectory() as name, filled(Path(name), made.pages()) as config:
+        place, bounds = Place(config.database), (end_ms - 2 * HOUR * 1000, end_ms)
+        print(f"{2 * HOUR // EVERY} samples a series")
+        agree = compare(config, influxql.select(place, CPU, *bounds), options.repeat)
+        print("the newest sample of each")
+        agree &= compare(config, influxql.select_newest(place, CPU, *bounds), options.repeat)
+    if not agree:
+        sys.exit("readings differ")
 
 
 if __name__ == "__main__":

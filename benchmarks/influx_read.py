@@ -33,16 +33,17 @@ from fleetpulse.promql.engine import Engine
 from fleetpulse.promql.result import Matrix, Result, Vector
 from fleetpulse.storage.base import SeriesReader
 from fleetpulse.storage.embedded import CompactionLimits, EmbeddedStore
-from fleetpulse.storage.influx.ask import InfluxAsker
+from fleetpulse.storage.influx.answer import Part, Texts
+from fleetpulse.storage.influx.ask import InfluxAsker, Patience
 from fleetpulse.storage.influx.config import Influx1Config
 from fleetpulse.storage.influx.influxql import Place
-from fleetpulse.storage.influx.msgpack import Part
 from fleetpulse.storage.influx.reader import InfluxReader
 from rules.files import SHIPPED, load_groups
 
 CPU = "sum by(mode)(rate(node_cpu_seconds_total[5m]))"
 HOUR, EVERY = 3600, 15
 Answers = Sequence[Result]
+ANY = Patience()
 
 
 class Noting(InfluxAsker):
@@ -52,9 +53,17 @@ class Noting(InfluxAsker):
         super().__init__(config)
         self.statements: list[str] = []
 
-    def parts(self, statement: str, database: str, texts: Callable[[str], float]) -> Iterator[Part]:
+    def parts(
+        self,
+        statement: str,
+        database: str,
+        texts: Texts,
+        patience: Patience = ANY,
+        *,
+        few: bool = False,
+    ) -> Iterator[Part]:
         self.statements.append(statement)
-        return super().parts(statement, database, texts)
+        return super().parts(statement, database, texts, patience, few=few)
 
 
 def told(hosts: int) -> history.History:

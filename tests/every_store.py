@@ -26,13 +26,14 @@ class Stores(Protocol):
     """A server of one kind, or none. exact: whether it keeps every value, bit for bit."""
 
     exact: bool
+    forgets: bool
 
     def empty(self, folder: Path) -> "tuple[dict[str, object], ExitStack]":
         """The storage section of a new, empty store, and what takes it away again."""
 
 
 class Embedded:
-    exact = True
+    exact = forgets = True
 
     def empty(self, folder: Path) -> tuple[dict[str, object], ExitStack]:
         # Nothing is too old for a test.
@@ -41,7 +42,7 @@ class Embedded:
 
 
 class Influx1:
-    exact = True
+    exact = forgets = True
 
     def __init__(self, server: InfluxServer) -> None:
         self._server = server
@@ -58,7 +59,7 @@ class Influx1:
 class Influx2:
     """A server that somebody else runs: buckets are made by setup and taken away again."""
 
-    exact = True
+    exact = forgets = True
 
     def __init__(self, url: str, token: str, org: str) -> None:
         self._given: dict[str, object] = {"url": url, "token": token, "org": org}
@@ -78,9 +79,12 @@ class Influx2:
 
 
 class Victoria:
-    """A server without databases: one store at a time. It rounds, and has no NaN."""
+    """A server without databases: one store at a time. It rounds, and has no NaN.
 
-    exact = False
+    Its label endpoints go on to tell of what was deleted, as that of earlier tests.
+    """
+
+    exact = forgets = False
 
     def __init__(self, url: str) -> None:
         self._url = url

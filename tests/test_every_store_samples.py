@@ -110,6 +110,30 @@ def test_a_series_without_a_sample_in_the_time_is_not_told_of(store: Store) -> N
     assert [labels.get("n") for labels in found] == ["2"]
 
 
+def test_where_the_newest_sample_is_enough_it_is_that_one(store: Store, running: Stores) -> None:
+    """A step that is longer than the time asked for: nothing before the newest is looked at."""
+    values = [1.0, 2.0, STALE_NAN, math.nan if running.exact else math.inf, 5.0]
+    lines = [line("m", n=str(n)) for n in range(len(values))]
+    for turn, value in enumerate(values):
+        # The first series has one sample, the second two, …
+        store.write(page(dict.fromkeys(lines[turn:], value), AT + turn * 1000))
+    newest = Hints(step_ms=300_000)
+    for end, known in ((AT + 299_000, 5), (AT + 1500, 2)):
+        found = store.reader.select([named("m")], end - 299_999, end, newest)
+        assert [one.labels for one in found] == [TARGET.merged(one) for one in lines]
+        last = [bits([one.values[-1]])[0] for one in found]
+        assert last == bits([values[min(n, known - 1)] for n in range(len(values))])
+
+
+def test_hours_come_back_whole_wherever_a_reading_is_cut(store: Store) -> None:
+    times = [AT + turn * 97_001 for turn in range(250)]
+    values = {at: STALE_NAN if n % 50 == 7 else float(n) for n, at in enumerate(times)}
+    store.write(*(page({line("m"): value}, at) for at, value in values.items()))
+    for start, end in ((times[0], times[-1]), (times[3] + 1, times[-1] - 1), (AT, AT + 3_600_000)):
+        (samples,) = read(store, named("m"), start=start, end=end).values()
+        assert samples == {at: bits([v])[0] for at, v in values.items() if start <= at <= end}
+
+
 # --------------------------------------------------------------------------- labels
 
 TRICKY = [
@@ -219,6 +243,49 @@ def test_label_names_values_and_series(store: Store) -> None:
     two = [*cpu, [Matcher("device", "=~", "eth.*")]]
     found = [TARGET.merged(one) for one in FLEET if one.name in ("cpu", "net")]
     assert store.reader.series(two, *around) == sorted(found)
+
+
+BARE = Labels()  # of a recording rule that sums over everything
+
+
+def test_labels_of_what_each_matcher_chooses(store: Store, running: Stores) -> None:
+    every = [*(TARGET.merged(one) for one in FLEET), line("job:up:sum"), line("no:labels")]
+    store.write(page(dict.fromkeys(FLEET, 1.0)), page(dict.fromkeys(every[-2:], 1.0), target=BARE))
+    around = (AT - 1000, AT + 1000)
+    for matcher in MATCHERS[::3]:
+        chosen = [labels for labels in every if all_match([matcher], labels)]
+        names = sorted({name for labels in chosen for name, _ in labels})
+        told = store.reader.labels([[matcher]], *around)
+        assert told == names or not running.forgets, str(matcher)
+        assert set(told) >= set(names), str(matcher)
+        for label in (METRIC_NAME, "mode", "device", "none"):
+            values = sorted({labels.get(label) for labels in chosen} - {""})
+            told = store.reader.label_values(label, [[matcher]], *around)
+            assert told == values or not running.forgets, str(matcher)
+            assert set(told) >= set(values), str(matcher)
+
+
+def test_labels_of_what_several_matchers_choose(store: Store) -> None:
+    store.write(page(dict.fromkeys(FLEET, 1.0)))
+    around = (AT - 1000, AT + 1000)
+    cpu, job = Matcher(METRIC_NAME, "=~", "c.*|d.*"), Matcher("job", "=", "node")
+    assert store.reader.label_values("mode", [[cpu, job]], *around) == ["idle", "user"]
+    user = [cpu, job, Matcher("mode", "=~", "u.*")]
+    assert store.reader.label_values("mode", [user], *around) == ["user"]
+    assert store.reader.label_values("cpu", [user], *around) == ["0", "1"]
+    assert store.reader.label_values(METRIC_NAME, [user], *around) == ["cpu"]
+    assert store.reader.label_values("cpu", [[job, Matcher("job", "=", "x")]], *around) == []
+    nine = [Matcher("cpu", "=", "9")]
+    assert "node" in store.reader.label_values("job", [[cpu], nine], *around)
+    assert store.reader.label_values("job", [nine], *around) == []
+
+
+def test_tricky_label_values_are_told(store: Store) -> None:
+    store.write(page({line("m", text=text): 1.0 for text in TRICKY}))
+    around = (AT - 1000, AT + 1000)
+    assert store.reader.label_values("text", [], *around) == sorted(TRICKY)
+    slash = [[Matcher("text", "=~", ".*/.*")]]
+    assert store.reader.label_values("text", slash, *around) == ["/slash/"]
 
 
 def test_label_endpoints_of_another_month_tell_of_nothing(store: Store) -> None:

@@ -187,11 +187,11 @@ def test_failed_query_gives_its_turn_back() -> None:
 
 
 SELECTIONS = [
-    pytest.param("up", 101_000, 400_999, (0, 0, ""), id="look-back"),
-    pytest.param("sum(up)", 101_000, 400_999, (0, 0, "sum"), id="the aggregation is told"),
+    pytest.param("up", 101_000, 400_999, (300_000, 0, ""), id="look-back: the newest is enough"),
+    pytest.param("sum(up)", 101_000, 400_999, (300_000, 0, "sum"), id="the aggregation is told"),
     pytest.param("rate(up[1m])", 341_000, 400_999, (0, 60_000, "rate"), id="the range is told"),
-    pytest.param("up offset 1m", 41_000, 340_999, (0, 0, ""), id="offset"),
-    pytest.param("up @ 1000 offset -1m", 760_001, 1_060_000, (0, 0, ""), id="@ and offset"),
+    pytest.param("up offset 1m", 41_000, 340_999, (300_000, 0, ""), id="offset"),
+    pytest.param("up @ 1000 offset -1m", 760_001, 1_060_000, (300_000, 0, ""), id="@ and offset"),
 ]
 
 

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from fleetpulse.errors import QueryError, StorageError
+from fleetpulse.storage.influx.answer import Part
 from fleetpulse.storage.influx.ask import InfluxAsker
 from fleetpulse.storage.influx.config import Influx1Config, Influx2Config
-from fleetpulse.storage.influx.msgpack import Part
 from fleetpulse.storage.influx.series import code_of
 from tests.http_fakes import FakeHttp, Told
 from tests.msgpack_fakes import Answered, answer, packed

@@ -5,14 +5,16 @@ import json
 import math
 import tracemalloc
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fleetpulse.storage.influx.answer import AnswerError, Part
 from fleetpulse.storage.influx.jsonanswer import read_json
-from fleetpulse.storage.influx.msgpack import MsgpackError, Part, read_answer
+from fleetpulse.storage.influx.msgpack import read_answer
 from fleetpulse.storage.influx.series import code_of
 from tests.msgpack_fakes import Answered, Wide, answer, packed
 
@@ -191,7 +193,7 @@ GARBAGE = [
 def test_garbage_is_an_error_and_takes_no_memory(body: bytes, said: str) -> None:
     tracemalloc.start()
     try:
-        with pytest.raises(MsgpackError, match=said):
+        with pytest.raises(AnswerError, match=said):
             read(body)
         assert tracemalloc.get_traced_memory()[1] < 20 << 20
     finally:
@@ -202,7 +204,7 @@ def test_garbage_is_an_error_and_takes_no_memory(body: bytes, said: str) -> None
 def test_a_cut_answer_is_an_error(one: Answered, data: st.DataObject) -> None:
     body = packed(answer(one))
     kept = data.draw(st.integers(0, len(body) - 1))
-    with pytest.raises(MsgpackError):
+    with pytest.raises(AnswerError):
         read(body[:kept])
 
 
@@ -211,7 +213,7 @@ def attempt(pieces: Iterator[Part | str]) -> None:
     try:
         for _ in pieces:
             pass
-    except MsgpackError:
+    except AnswerError:
         pass
 
 
@@ -256,7 +258,7 @@ NO_JSON = [
     pytest.param(b"[]", "no answer", id="a list"),
     pytest.param(b"{}", "no answer", id="no results"),
     pytest.param(b'{"results":[{"series":[{"columns":["time"],"values":[[1]]', "no", id="cut off"),
-    pytest.param(json.dumps(answer(Answered([(2**70, 1, 1, 1)]))).encode(), "no", id="far times"),
+    pytest.param(json.dumps(answer(Answered([(2**70, 1, 1, 1)]))).encode(), "time", id="far times"),
     pytest.param(json.dumps(answer(Answered([(1.5, 1, 1, 1)]))).encode(), "time", id="half a time"),
     pytest.param(json.dumps(answer(Answered([(1, [], 1, 1)]))).encode(), "no", id="a list in it"),
     pytest.param(json.dumps(answer(Answered([(1, 2)]))).encode(), "no", id="too short a row"),
@@ -266,5 +268,43 @@ NO_JSON = [
 
 @pytest.mark.parametrize(("body", "said"), NO_JSON)
 def test_what_is_no_answer_in_json(body: bytes, said: str) -> None:
-    with pytest.raises(MsgpackError, match=said):
+    with pytest.raises(AnswerError, match=said):
         list(read_json([body], code_of))
+
+
+EXACT = [-0.0, 0.0, 2.0**53 + 2, 1e20, 123456789012345680000.0, 2.0**64, 5e-324, 0.1 + 0.2, -1e-300]
+
+
+@pytest.mark.parametrize("value", EXACT)
+def test_numbers_in_json_are_exact(value: float) -> None:
+    """As Go writes them: no fraction where there is none, even where that is a minus and a zero."""
+    text = f"{value:.0f}" if value == int(value) else repr(value)
+    series = f'{{"name":"a,-0,b","columns":["time","value"],"values":[[1,{text}]]}}'
+    body = f'{{"results":[{{"series":[{series}]}}]}}'
+    (part,) = read_json([body.encode()], code_of)
+    assert isinstance(part, Part)
+    assert part.name == "a,-0,b"
+    assert bits(part.columns["value"].tolist()) == bits([value])
+
+
+CUT_SHORT = [
+    pytest.param([True], False, id="rows were left out"),
+    pytest.param([True, False], True, id="the rest came in a part of its own"),
+]
+
+
+@pytest.mark.parametrize(("parts", "whole"), CUT_SHORT)
+def test_an_answer_is_whole_only_once_its_last_series_is(parts: list[bool], whole: bool) -> None:
+    documents: list[dict[str, Any]] = [answer(Answered([(1, 2.0, None, None)])) for _ in parts]
+    for document, more in zip(documents, parts, strict=True):
+        document["results"][0]["series"][0]["partial"] = more
+    as_json = "\n".join(map(json.dumps, documents)).encode()
+    for found in (
+        read_answer([packed(one) for one in documents], code_of),
+        read_json([as_json], code_of),
+    ):
+        if whole:
+            assert len(list(found)) == 2
+        else:
+            with pytest.raises(AnswerError, match="max-row-limit"):
+                list(found)

@@ -15,10 +15,10 @@ from fleetpulse.model import METRIC_NAME, STALE_NAN, Labels
 from fleetpulse.storage.base import Folded, Hints
 from fleetpulse.storage.embedded.tiers import TierParts
 from fleetpulse.storage.embedded.windows import DAY_MS, WINDOW_MS, aggregate, increases
-from fleetpulse.storage.influx.ask import InfluxAsker
+from fleetpulse.storage.influx.answer import Part
+from fleetpulse.storage.influx.ask import InfluxAsker, Patience
 from fleetpulse.storage.influx.config import Influx1Config, InfluxRetention
 from fleetpulse.storage.influx.influxql import Place
-from fleetpulse.storage.influx.msgpack import Part
 from fleetpulse.storage.influx.reader import InfluxReader
 from fleetpulse.storage.influx.series import SHIFT_MS, add_windows, code_of, samples_of
 from tests.http_fakes import FakeHttp, Told
@@ -165,15 +165,34 @@ class Asking(InfluxAsker):
         given = {"kind": "influxdb1", "url": "http://127.0.0.1:9", "database": "d"}
         super().__init__(Influx1Config.model_validate(given))
         self.asked: list[tuple[str, int, int]] = []
+        self.statements: list[str] = []
         self._parts = parts
 
-    def parts(self, statement: str, database: str, texts: Callable[[str], float]) -> Iterator[Part]:
+    def parts(
+        self,
+        statement: str,
+        database: str,
+        texts: Callable[[str], float],
+        patience: Patience = Patience(),  # noqa: B008 - frozen
+        *,
+        few: bool = False,
+    ) -> Iterator[Part]:
         self._note(statement)
         return iter(self._parts)
 
     def rows(self, statement: str, database: str) -> Iterator[Mapping[str, Any]]:
         self._note(statement)
         return iter([{"values": [["m,a=b"]]}])
+
+    def spans(self) -> list[tuple[str, int, int]]:
+        """What was asked, parts of one reading as one, samples before windows."""
+        found: list[tuple[str, int, int]] = []
+        for policy, first, last in sorted(self.asked, key=lambda one: (one[0] == "5m", one[1])):
+            if found and found[-1][0] == policy and found[-1][2] + 1 == first:
+                found[-1] = (policy, found[-1][1], last)
+            else:
+                found.append((policy, first, last))
+        return found
 
     def _note(self, statement: str) -> None:
         policy = statement.partition(' FROM "')[2].partition('"')[0]
@@ -182,6 +201,7 @@ class Asking(InfluxAsker):
             for word in statement.split()
             if word.endswith("ms") and word[0] in "-0123456789"
         )
+        self.statements.append(statement)
         self.asked.append((policy, first, last))
 
 
@@ -227,13 +247,68 @@ def test_where_a_selection_is_read(
 ) -> None:
     asker = Asking()
     reader(asker).select([NAME], NOW_MS + start, NOW_MS + end, hints)
-    assert asker.asked == wanted
+    assert asker.spans() == wanted
 
 
 def test_without_windows_samples_are_asked_for_however_old() -> None:
     asker = Asking()
     reader(asker, tiers="0s").select([NAME], NOW_MS - FAR_MS, NOW_MS, Hints(tier="auto"))
-    assert asker.asked == [("raw", -FAR_MS, 0)]
+    assert asker.spans() == [("raw", -FAR_MS, 0)]
+
+
+PARTS = [
+    pytest.param(1, 1, id="a millisecond"),
+    pytest.param(30 * 60_000, 1, id="half an hour"),
+    pytest.param(60 * 60_000 + 1, 2, id="an hour"),
+    pytest.param(100 * 60_000, 3, id="more"),
+    pytest.param(30 * DAY_MS + 7, 4, id="and four at most"),
+]
+
+
+@pytest.mark.parametrize(("whole", "count"), PARTS)
+def test_long_times_are_read_in_parts_without_gap_or_overlap(whole: int, count: int) -> None:
+    asker = Asking()
+    reader(asker).select([NAME], NOW_MS - whole + 1, NOW_MS, Hints())
+    assert len(asker.asked) == count
+    assert asker.spans() == [("raw", 1 - whole, 0)]
+
+
+def test_the_newest_sample_alone_is_asked_for_where_it_is_enough() -> None:
+    asker = Asking()
+    instant = Hints(step_ms=HOUR_MS)
+    reader(asker).select([NAME], NOW_MS - HOUR_MS + 1, NOW_MS, instant)
+    reader(asker).select([NAME], NOW_MS - HOUR_MS, NOW_MS, instant)
+    reader(asker).select([NAME], NOW_MS - 59_999, NOW_MS, Hints(HOUR_MS, 60_000, "rate"))
+    newest = [text.endswith("ORDER BY time DESC LIMIT 1") for text in asker.statements]
+    assert newest == [True, False, False, False]
+
+
+class Failing(Asking):
+    """Of a reading in parts the last fails; the others never end by themselves."""
+
+    def parts(
+        self,
+        statement: str,
+        database: str,
+        texts: Callable[[str], float],
+        patience: Patience = Patience(),  # noqa: B008 - frozen
+        *,
+        few: bool = False,
+    ) -> Iterator[Part]:
+        self._note(statement)
+        if self.asked[-1][2] == 0:
+            raise StorageError("away", retriable=True)
+        while True:
+            assert patience.check is not None
+            patience.check()
+            yield part([1], value=[NAN])
+
+
+def test_a_part_that_fails_ends_the_others() -> None:
+    failing = reader(Failing())
+    with pytest.raises(StorageError, match="away"):
+        failing.select([NAME], NOW_MS - 4 * HOUR_MS, NOW_MS, Hints())
+    failing.close()
 
 
 def test_no_time_is_asked_of_nobody() -> None:

@@ -77,6 +77,10 @@ class Budget:
             if self.gone():
                 raise QueryError("canceled", f"query was canceled in {self.place}")
 
+    def seconds_left(self) -> float:
+        """Until the deadline; above 0, since 0 would mean no limit."""
+        return max(0.001, self.deadline - self.clock())
+
     def left(self) -> int:
         """How many samples may still be taken; at least 1, since 0 would mean no limit."""
         return max(1, self.max_samples - self.held - self.kept)

@@ -12,7 +12,7 @@ from fleetpulse.promql.asker import Asker, present
 from fleetpulse.promql.context import MAX_TEXTS, Annotations, Budget, EvalContext
 from fleetpulse.promql.evaluator import Evaluator
 from fleetpulse.promql.frames import Frame, ScalarFrame, StringFrame, Value
-from fleetpulse.promql.prefetch import Prefetched, selections
+from fleetpulse.promql.prefetch import Prefetched, pool_for, selections
 from fleetpulse.promql.result import Matrix, Result, Scalar, String, Vector
 from fleetpulse.promql.selectors import Selectors
 from fleetpulse.promql.stats import QueryStats, Seen
@@ -58,6 +58,7 @@ class Engine:
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._reader = reader
+        self._ahead = pool_for(reader)
         self._lookback_ms = lookback_ms
         self._timeout = timeout
         self._max_samples = max_samples
@@ -177,9 +178,12 @@ class Engine:
             return over(self._reader, ctx)
         budget = ctx.budget
         limits = Hints(
-            max_samples=budget.left(), max_series=self._max_series, check=budget.check_deadline
+            max_samples=budget.left(),
+            max_series=self._max_series,
+            check=budget.check_deadline,
+            seconds=budget.seconds_left(),
         )
-        with Prefetched(self._reader, wanted, limits) as reader:
+        with Prefetched(self._reader, wanted, limits, self._ahead) as reader:
             return over(reader, ctx)
 
     def _selectors(self, reader: SeriesReader, tier: Tier | None) -> Selectors:

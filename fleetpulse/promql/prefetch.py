@@ -6,7 +6,7 @@ but for what depends on data. A store that is far away says so by `concurrent`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from types import TracebackType
 from typing import Self, cast
@@ -21,6 +21,7 @@ from fleetpulse.storage.base import Hints, MatcherSets, SeriesReader
 Selection = tuple[tuple[Matcher, ...], int, int, Hints]
 
 _MOST = 64  # selections of a query that are read ahead
+_QUERIES = 4  # that may do so at the same time before one waits for another
 
 
 class Noting:
@@ -50,20 +51,27 @@ def selections(
     return list(noting.asked)[:_MOST]
 
 
+def pool_for(reader: object) -> Executor:
+    """What readings of all queries run in. To start threads for each query takes longer than many
+    a reading; these are started when they are wanted."""
+    return ThreadPoolExecutor(_QUERIES * getattr(reader, "concurrent", 1), "prefetch")
+
+
 class Prefetched:
     """The reader with some selections under way. A context manager: leaving it waits for them."""
 
-    def __init__(self, reader: SeriesReader, wanted: Sequence[Selection], hints: Hints) -> None:
+    def __init__(
+        self, reader: SeriesReader, wanted: Sequence[Selection], hints: Hints, pool: Executor
+    ) -> None:
         """hints: of the limits, which all selections together keep to."""
-        self._reader, self._wanted = reader, wanted
+        self._reader, self._wanted, self._pool = reader, wanted, pool
         self._hints = replace(hints, max_samples=max(1, hints.max_samples // len(wanted)))
+        self._under_way: list[Future[Sequence[Series]]] = []
         self._found: dict[Selection, Future[Sequence[Series]]] = {}
 
     def __enter__(self) -> Self:
-        workers = min(len(self._wanted), getattr(self._reader, "concurrent", 1))
-        self._pool = ThreadPoolExecutor(workers, "prefetch")
-        for one in self._wanted:
-            self._found[one] = self._pool.submit(self._read, one)
+        self._under_way = [self._pool.submit(self._read, one) for one in self._wanted]
+        self._found = dict(zip(self._wanted, self._under_way, strict=True))
         return self
 
     def __exit__(
@@ -72,7 +80,7 @@ class Prefetched:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._pool.shutdown(cancel_futures=True)
+        wait([one for one in self._under_way if not one.cancel()])
 
     def select(
         self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, hints: Hints
@@ -103,7 +111,11 @@ class Prefetched:
         matchers, start_ms, end_ms, hints = one
         limits = self._hints
         bounded = replace(
-            hints, max_samples=limits.max_samples, max_series=limits.max_series, check=limits.check
+            hints,
+            max_samples=limits.max_samples,
+            max_series=limits.max_series,
+            check=limits.check,
+            seconds=limits.seconds,
         )
         return self._reader.select(matchers, start_ms, end_ms, bounded)
 

@@ -120,7 +120,9 @@ class Selectors:
     def _newest(self, selector: Selector, ctx: EvalContext, func: str, *, times: bool) -> Frame:
         wanted = evaluation_times(ctx, selector.at) - selector.offset_ms
         bounds = int(wanted.min()) - ctx.lookback_ms + 1, int(wanted.max())
-        series = self._fetch(selector, bounds, ctx, Hints(ctx.step_ms, 0, func))
+        # Of a single step the newest sample is all that is looked at.
+        step_ms = ctx.step_ms if ctx.steps > 1 else ctx.lookback_ms
+        series = self._fetch(selector, bounds, ctx, Hints(step_ms, 0, func))
         ctx.budget.take(len(series) * ctx.steps)
         values = np.zeros((len(series), ctx.steps))
         present = np.zeros(values.shape, dtype=bool)
@@ -160,6 +162,7 @@ class Selectors:
             self._max_series,
             self._tier,
             budget.check_deadline,
+            budget.seconds_left(),
         )
         began = budget.clock()
         series = self._reader.select(selector.matchers, *bounds, limited)

@@ -28,6 +28,7 @@ class Hints:
     comes out the same, or where no samples are left. 5m: wherever there are such aggregates.
     max_samples, max_series: raise QueryError("execution", …) rather than return more; 0: no limit.
     check: to be called now and then in a long selection; what it raises ends that.
+    seconds: QueryError("timeout", …) rather than take longer; 0: no limit.
     """
 
     step_ms: int = 0
@@ -37,6 +38,7 @@ class Hints:
     max_series: int = 0
     tier: Tier = "raw"
     check: "Callable[[], None] | None" = field(default=None, compare=False, repr=False)
+    seconds: float = field(default=0.0, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

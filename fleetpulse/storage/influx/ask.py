@@ -3,27 +3,30 @@
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import requests
 import urllib3
-from pydantic_core import from_json, to_json
+from pydantic_core import to_json
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase, HTTPBasicAuth
 
 from fleetpulse.errors import QueryError, StartError, StorageError
+from fleetpulse.storage.influx.answer import AnswerError, Part, Texts
 from fleetpulse.storage.influx.answers import said_in
 from fleetpulse.storage.influx.config import Influx1Config, Influx2Config
 from fleetpulse.storage.influx.http1 import reason_of
-from fleetpulse.storage.influx.jsonanswer import read_json
-from fleetpulse.storage.influx.msgpack import MsgpackError, Part, read_answer
+from fleetpulse.storage.influx.jsonanswer import lines_of, parsed, read_json
+from fleetpulse.storage.influx.msgpack import read_answer
 from fleetpulse.yamldoc import read_secret
 
 _AT_ONCE = 1 << 18  # bytes
 _MOST_OF_A_FAULT = 64 << 10
 _CONNECTIONS = 32
 _CHUNK = 100_000  # points that the server holds back before it sends them
-_MSGPACK = "application/x-msgpack"
+_CONNECT_SECONDS = 10.0
+_MSGPACK, _JSON = "application/x-msgpack", "application/json"
 # What the server says of a query that is too much for its limits.
 _TOO_MUCH = ("max-select", "limit exceeded", "max-concurrent")
 _MISSING = ("database not found", "retention policy not found", "bucket", "dbrp")
@@ -31,6 +34,20 @@ _MISSING = ("database not found", "retention policy not found", "bucket", "dbrp"
 
 class MissingPlaceError(StorageError):
     """A database, bucket or retention policy that is not there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How many seconds one answer may take, 0 for as long as configured.
+
+    check: called for each piece that comes; what it raises ends the reading.
+    """
+
+    seconds: float = 0.0
+    check: Callable[[], None] | None = None
+
+
+_AS_CONFIGURED = Patience()
 
 
 class InfluxAsker:
@@ -60,44 +77,58 @@ class InfluxAsker:
     def close(self) -> None:
         self._session.close()
 
-    def parts(self, statement: str, database: str, texts: Callable[[str], float]) -> Iterator[Part]:
-        """The series of a SELECT, as they come: one may come in several parts."""
-        with self._opened(statement, database, _MSGPACK) as (kind, pieces):
+    def parts(
+        self,
+        statement: str,
+        database: str,
+        texts: Texts,
+        patience: Patience = _AS_CONFIGURED,
+        *,
+        few: bool = False,
+    ) -> Iterator[Part]:
+        """The series of a SELECT, as they come: one may come in several parts.
+
+        few: whether each has few rows; it decides on the format.
+        """
+        accept = _JSON if few else _MSGPACK
+        with self._opened(statement, database, accept, patience) as (kind, pieces):
             read = read_answer if kind.startswith(_MSGPACK) else read_json
             try:
                 for part in read(pieces, texts):
                     if isinstance(part, str):
                         raise self._refused(part)
                     yield part
-            except MsgpackError as err:
+            except AnswerError as err:
                 raise self._misshapen(str(err)) from err
 
     def rows(self, statement: str, database: str) -> Iterator[Mapping[str, Any]]:
         """The series of any other statement: mappings with columns and values."""
-        with self._opened(statement, database, "application/json") as (_, pieces):
-            body = b"".join(pieces)
-        if not body:
+        empty = True
+        with self._opened(statement, database, _JSON, _AS_CONFIGURED) as (_, pieces):
+            for line in lines_of(pieces):  # a document a chunk
+                empty = False
+                try:
+                    told, error = _rows_of(line)
+                except (ValueError, KeyError, TypeError, AttributeError):
+                    raise self._misshapen(said_in(line)) from None
+                if error:
+                    raise self._refused(error)
+                yield from told
+        if empty:
             raise self._misshapen("it is empty")
-        for line in body.splitlines():  # a document a chunk
-            try:
-                told, error = _rows_of(line)
-            except (ValueError, KeyError, TypeError, AttributeError):
-                raise self._misshapen(said_in(line)) from None
-            if error:
-                raise self._refused(error)
-            yield from told
 
     @contextmanager
     def _opened(
-        self, statement: str, database: str, accept: str
+        self, statement: str, database: str, accept: str, patience: Patience
     ) -> Iterator[tuple[str, Iterable[bytes]]]:
         """Content type and body in pieces, as they come."""
-        seconds = self._config.query_timeout
+        seconds = min(self._config.query_timeout, patience.seconds or self._config.query_timeout)
         try:
             auth = _auth_of(self._config)
         except StartError as err:
             raise StorageError(f"{self.name}: {err}", retriable=False) from err
         params = {"db": database, "epoch": "ms", "chunked": "true", "chunk_size": str(_CHUNK)}
+        deadline = self._clock() + seconds
         with (
             self._translated(seconds),
             self._session.post(
@@ -106,7 +137,7 @@ class InfluxAsker:
                 data={"q": statement},
                 headers={"Accept": accept, "Accept-Encoding": "identity"},
                 auth=auth,
-                timeout=seconds,
+                timeout=(min(seconds, _CONNECT_SECONDS), seconds),
                 allow_redirects=False,
                 stream=True,
             ) as answer,
@@ -115,37 +146,48 @@ class InfluxAsker:
             if answer.status_code != 200 or "html" in kind:
                 body = answer.raw.read(_MOST_OF_A_FAULT)
                 raise self._fault(answer.status_code, _as_json(kind, body))
-            yield kind, self._pieces(answer, self._clock() + seconds, seconds)
+            pieces = self._pieces(answer, patience.check)
+            yield kind, self._in_time(pieces, deadline, seconds)
 
     def _pieces(
-        self, answer: requests.Response, deadline: float, seconds: float
+        self, answer: requests.Response, check: Callable[[], None] | None
     ) -> Iterator[bytes]:
-        """Each as it comes, until the limits: no server holds us by sending a byte a second."""
+        """Each as it comes, until there are too many bytes."""
         size = 0
+        while piece := answer.raw.read1(_AT_ONCE, decode_content=True):
+            if not size and piece.lstrip()[:1] == b"<":
+                raise self._fault(200, piece)
+            size += len(piece)
+            if size > self._config.max_response:
+                raise QueryError(
+                    "execution",
+                    f"{self.name}: the answer is larger than storage.max_response; "
+                    f"ask for less, or set that higher",
+                )
+            if check is not None:
+                check()
+            yield piece
+
+    def _in_time(self, pieces: Iterable[bytes], deadline: float, seconds: float) -> Iterator[bytes]:
+        """No server holds us by sending a byte a second."""
         with self._translated(seconds):
-            while piece := answer.raw.read1(_AT_ONCE, decode_content=True):
-                if not size and piece.lstrip()[:1] == b"<":
-                    raise self._fault(200, piece)
-                size += len(piece)
-                if size > self._config.max_response:
-                    raise QueryError(
-                        "execution",
-                        f"{self.name}: the answer is larger than storage.max_response; "
-                        f"ask for less, or set that higher",
-                    )
+            for piece in pieces:
                 yield piece
                 if self._clock() > deadline:
                     raise QueryError("timeout", f"{self.name}: no whole answer in {seconds:g}s")
 
     @contextmanager
     def _translated(self, seconds: float) -> Iterator[None]:
+        away = f"{self.name}: %s; check storage.url and that the server runs"
         try:
             yield
+        except requests.ConnectTimeout as err:
+            told = "cannot be reached: nothing answers there"
+            raise StorageError(away % told, retriable=True) from err
         except (requests.Timeout, urllib3.exceptions.TimeoutError) as err:
-            raise QueryError("timeout", f"{self.name}: no answer within {seconds:g}s") from err
+            raise QueryError("timeout", f"{self.name}: no answer within {seconds:.3g}s") from err
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as err:
-            told = f"{self.name}: {reason_of(err)}; check storage.url and that the server runs"
-            raise StorageError(told, retriable=True) from err
+            raise StorageError(away % reason_of(err), retriable=True) from err
 
     def _fault(self, status: int, body: bytes) -> Exception:
         """What an answer other than 200 means."""
@@ -184,7 +226,7 @@ class InfluxAsker:
 
 def _rows_of(line: bytes) -> tuple[list[Mapping[str, Any]], str]:
     """Series, each with its values, and the first error; ValueError and the like if misshapen."""
-    document = from_json(line)
+    document = parsed(line)
     if "error" in document:
         return [], str(document["error"])
     results = document["results"]
@@ -204,7 +246,7 @@ def _as_json(kind: str, body: bytes) -> bytes:
         return body
     try:
         told = [part for part in read_answer([body], float) if isinstance(part, str)]
-    except MsgpackError:
+    except AnswerError:
         return body
     return to_json({"error": "; ".join(told)})
 

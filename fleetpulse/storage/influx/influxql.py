@@ -36,6 +36,11 @@ def select(place: Place, matchers: Sequence[Matcher], start_ms: int, end_ms: int
     return _select(FIELDS, place, matchers, start_ms, end_ms)
 
 
+def select_newest(place: Place, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> str:
+    """Of each series the newest sample between two times."""
+    return f"{_select(FIELDS, place, matchers, start_ms, end_ms)} ORDER BY time DESC LIMIT 1"
+
+
 def select_windows(place: Place, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> str:
     return _select(WINDOW_FIELDS, place, matchers, start_ms, end_ms)
 
@@ -55,6 +60,53 @@ def show_series(place: Place, matchers: Sequence[Matcher], start_ms: int, end_ms
     return f"SHOW SERIES FROM {_source(place, matchers)} WHERE {where}"
 
 
+# The following look into the index alone, of all retention policies.
+
+
+def show_values(label: str, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> str:
+    """Values of a label by metric. matchers: those that indexed() lets pass."""
+    where = " AND ".join([*_times(start_ms, end_ms), *_tags(_equalities(matchers))])
+    key = quoted(stored_tag(label))
+    return f"SHOW TAG VALUES FROM {_measurements(matchers)} WITH KEY = {key} WHERE {where}"
+
+
+def show_labels(matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> str:
+    """Names of labels by metric; a metric without labels is not told of."""
+    where = " AND ".join([*_times(start_ms, end_ms), *_tags(_equalities(matchers))])
+    return f"SHOW TAG KEYS FROM {_measurements(matchers)} WHERE {where}"
+
+
+def show_metrics() -> str:
+    """Those of any time: InfluxDB takes none here."""
+    return "SHOW MEASUREMENTS"
+
+
+def show_series_of(place: Place, names: Sequence[str], start_ms: int, end_ms: int) -> str:
+    """Of metrics by their names, without a look at labels."""
+    policy = f"{quoted(place.policy)}." if place.policy else ""
+    sources = ", ".join(policy + quoted(stored_measurement(name)) for name in names)
+    return f"SHOW SERIES FROM {sources} WHERE {' AND '.join(_times(start_ms, end_ms))}"
+
+
+def indexed(matchers: Sequence[Matcher], label: str = METRIC_NAME) -> bool:
+    """Whether the index alone tells which values of the label there are.
+
+    It tells them by metric: what is asked of either can be looked at again, and what is asked of
+    another label has to be what the index says for sure.
+    """
+    return can_be_told(label) and all(
+        one.name in (METRIC_NAME, label) or _is_sure(one) for one in matchers
+    )
+
+
+def _is_sure(one: Matcher) -> bool:
+    return one.op == "=" and one.value != "" and can_be_told(one.name) and can_be_told(one.value)
+
+
+def _equalities(matchers: Sequence[Matcher]) -> list[Matcher]:
+    return [one for one in matchers if _is_sure(one)]
+
+
 def _times(start_ms: int, end_ms: int) -> list[str]:
     start, end = max(start_ms, EARLIEST_MS), min(end_ms, LATEST_MS)
     return [f"time >= {start}ms", f"time <= {end}ms"]
@@ -69,7 +121,7 @@ def _measurements(matchers: Sequence[Matcher]) -> str:
     """One name, or a pattern: the narrowest that the matchers of the name tell of."""
     named = [one for one in matchers if one.name == METRIC_NAME]
     for one in named:
-        if one.op == "=" and _can_be_told(one.value):
+        if one.op == "=" and can_be_told(one.value):
             return quoted(stored_measurement(one.value)) if one.value else "/^$/"
     for one in named:
         if one.op == "=~" and (pattern := _pattern(one.value)) is not None:
@@ -85,17 +137,17 @@ def _tags(matchers: Sequence[Matcher]) -> list[str]:
 def _tag(matcher: Matcher) -> str | None:
     """::tag, for a field may have the same name; where no series has it, its text is empty."""
     tag = f"{quoted(stored_tag(matcher.name))}::tag"
-    if not _can_be_told(matcher.name):
+    if not can_be_told(matcher.name):
         return None
     if matcher.op in ("=", "!="):
-        if not _can_be_told(matcher.value):
+        if not can_be_told(matcher.value):
             return None
         return f"{tag} {matcher.op} {literal(stored(matcher.value))}"
     pattern = _pattern(matcher.value)
     return None if pattern is None else f"{tag} {matcher.op} {pattern}"
 
 
-def _can_be_told(text: str) -> bool:
+def can_be_told(text: str) -> bool:
     """A carriage return in a statement is taken for a line break."""
     return "\r" not in text
 

@@ -1,35 +1,24 @@
 """SeriesReader over InfluxQL, which versions 1, 2 and 3 have."""
 
-import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
-from fleetpulse.errors import StorageError
-from fleetpulse.matchers import Matcher, all_match
+from fleetpulse.matchers import Matcher
 from fleetpulse.model import Labels, Metadata, Series
-from fleetpulse.storage.base import Folded, Hints, MatcherSets
+from fleetpulse.storage.base import Hints, MatcherSets
 from fleetpulse.storage.embedded import tiers
-from fleetpulse.storage.embedded.limits import Budget, check_series
-from fleetpulse.storage.embedded.runs import Run
 from fleetpulse.storage.embedded.windows import WINDOW_MS
 from fleetpulse.storage.influx import influxql
-from fleetpulse.storage.influx.ask import InfluxAsker, MissingPlaceError
+from fleetpulse.storage.influx.ask import InfluxAsker, MissingPlaceError, Patience
 from fleetpulse.storage.influx.config import Influx1Config, Influx2Config, InfluxRetention
+from fleetpulse.storage.influx.found import Found
 from fleetpulse.storage.influx.influxql import Place
-from fleetpulse.storage.influx.msgpack import Part
-from fleetpulse.storage.influx.series import (
-    Samples,
-    add_windows,
-    code_of,
-    joined,
-    labels_of,
-    samples_of,
-)
+from fleetpulse.storage.influx.labelindex import LabelIndex, MissingWindows
+from fleetpulse.storage.influx.series import code_of
+from fleetpulse.storage.influx.together import Check, Together, slices
 
-log = logging.getLogger(__name__)
-
-_ALL: tuple[Matcher, ...] = ()
-_ROWS_A_WINDOW = 6  # numbers, each as large as a sample
+_FEW_MS = 600_000  # in which a series has few samples
 _LATE_MS = 2 * WINDOW_MS  # for which windows may not be made yet
 
 
@@ -49,11 +38,10 @@ def open_reader(
 class InfluxReader:
     """Gives series back. Safe from any thread.
 
-    raw, windows: where samples and windows of five minutes are. Label names, values and label sets
-    come from the server's index, which knows series by the shard: some hours or days.
+    raw, windows: where samples and windows of five minutes are.
     """
 
-    concurrent = 8  # so many selections of one query at a time
+    concurrent = 8  # so many requests at a time
 
     def __init__(
         self,
@@ -67,7 +55,9 @@ class InfluxReader:
     ) -> None:
         self._asker, self._raw, self._windows = asker, raw, windows
         self._retention, self._metadata, self._now = retention, metadata, now
-        self._told_missing = False
+        self._missing = MissingWindows()
+        self._index = LabelIndex(asker, raw, self._windows_place, self._missing)
+        self._together = Together(self.concurrent)
 
     def select(
         self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, hints: Hints
@@ -81,89 +71,78 @@ class InfluxReader:
             except MissingPlaceError as err:
                 if hints.tier == "5m":
                     raise
-                self._tell_missing(err)
-        found, _ = self._samples(matchers, start_ms, end_ms, hints)
+                self._missing.tell(err)
+        found = Found(matchers, hints)
+        self._read_samples(matchers, start_ms, end_ms, hints, found)
         return found.series()
-
-    def _samples(
-        self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, hints: Hints
-    ) -> "tuple[_Found, Budget]":
-        budget, found = Budget(hints.max_samples, hints.check), _Found(matchers, hints.max_series)
-        if start_ms <= end_ms:
-            statement = influxql.select(self._raw, matchers, start_ms, end_ms)
-            for part in self._asker.parts(statement, self._raw.database, code_of):
-                budget.take_samples(found.add(part))
-        return found, budget
 
     def _with_windows(
         self, plan: tiers.Plan, matchers: Sequence[Matcher], bounds: tuple[int, int], hints: Hints
     ) -> Sequence[Series]:
         start_ms, end_ms = bounds
+        found = Found(matchers, hints)
         from_ms = max(start_ms, plan.until_ms + 1)
-        found, budget = self._samples(matchers, from_ms, end_ms, hints)
-        until_ms = min(plan.until_ms, end_ms + WINDOW_MS)
+        if from_ms <= end_ms:
+            self._read_samples(matchers, from_ms, end_ms, hints, found)
         # From the window before the first: what a counter rose since then belongs to the first.
-        statement = influxql.select_windows(
-            self._windows, matchers, start_ms - 2 * WINDOW_MS, until_ms
-        )
-        for part in self._asker.parts(statement, self._windows.database, code_of):
-            budget.take_samples(found.add_windows(part) * _ROWS_A_WINDOW)
+        asked = start_ms - 2 * WINDOW_MS, min(plan.until_ms, end_ms + WINDOW_MS)
+        statement = influxql.select_windows(self._windows, matchers, *asked)
+        patience = Patience(hints.seconds, hints.check)
+        for part in self._asker.parts(statement, self._windows.database, code_of, patience):
+            found.add_windows(part)
         if not hints.range_ms:
-            return found.with_newest((start_ms, min(plan.until_ms, end_ms)), budget)
-        return found.folded(tiers.Folding(plan, start_ms, end_ms, found.windows))
+            return found.with_newest((start_ms, min(plan.until_ms, end_ms)))
+        return found.folded(plan, start_ms, end_ms)
 
-    def _tell_missing(self, err: MissingPlaceError) -> None:
-        """Without windows, samples are asked for however old: the server may keep them longer."""
-        if not self._told_missing:
-            self._told_missing = True
-            log.warning("%s; until then, only samples answer", err)
+    def _read_samples(
+        self,
+        matchers: Sequence[Matcher],
+        start_ms: int,
+        end_ms: int,
+        hints: Hints,
+        found: Found,
+    ) -> None:
+        newest = not hints.range_ms and hints.step_ms > end_ms - start_ms
+        if newest:
+            statements = [influxql.select_newest(self._raw, matchers, start_ms, end_ms)]
+        else:
+            parts = slices(start_ms, end_ms)
+            statements = [influxql.select(self._raw, matchers, *bounds) for bounds in parts]
+
+        def read(order: int, statement: str, check: Check) -> None:
+            def still() -> None:
+                check()
+                if hints.check is not None:
+                    hints.check()
+
+            patience = Patience(hints.seconds, still)
+            database, few = self._raw.database, end_ms - start_ms <= _FEW_MS or newest
+            for part in self._asker.parts(statement, database, code_of, patience, few=few):
+                found.add(part, order)
+
+        works = [partial(read, order, statement) for order, statement in enumerate(statements)]
+        self._together.run(works)
 
     def labels(self, sets: MatcherSets, start_ms: int, end_ms: int) -> list[str]:
-        found = self.series(sets, start_ms, end_ms)
-        return sorted({name for labels in found for name, _ in labels})
+        return self._index.labels(sets, start_ms, end_ms)
 
     def label_values(self, name: str, sets: MatcherSets, start_ms: int, end_ms: int) -> list[str]:
-        # With the name among the matchers: series without it need not be told of.
-        wanted = Matcher(name, "!=", "")
-        narrowed = [[*one, wanted] for one in sets or [_ALL]]
-        found = self.series(narrowed, start_ms, end_ms)
-        return sorted({labels.get(name) for labels in found} - {""})
+        return self._index.label_values(name, sets, start_ms, end_ms)
 
     def series(self, sets: MatcherSets, start_ms: int, end_ms: int) -> list[Labels]:
-        found: set[Labels] = set()
-        for place in self._places(start_ms):
-            try:
-                for matchers in sets or [_ALL]:
-                    every = self._series(place, matchers, start_ms, end_ms)
-                    found |= {one for one in every if all_match(matchers, one)}
-            except MissingPlaceError as err:
-                if place is self._raw:
-                    raise
-                self._tell_missing(err)
-        return sorted(found)
-
-    def _series(
-        self, place: Place, matchers: Sequence[Matcher], start_ms: int, end_ms: int
-    ) -> Iterator[Labels]:
-        statement = influxql.show_series(place, matchers, start_ms, end_ms)
-        for series in self._asker.rows(statement, place.database):
-            for key, *_ in series["values"]:
-                try:
-                    yield labels_of(*influxql.read_series_key(key))
-                except (ValueError, TypeError) as err:
-                    told = f"{self._asker.name}: SHOW SERIES tells of {err}; check storage.url"
-                    raise StorageError(told, retriable=False) from None
-
-    def _places(self, start_ms: int) -> Sequence[Place]:
-        """Where series of the time may be: with the windows, where samples have expired."""
-        raw_ms = round((self._now() - self._retention.raw) * 1000)
-        return [self._raw, self._windows][: 1 + bool(self._retention.tiers and start_ms < raw_ms)]
+        return self._index.series(sets, start_ms, end_ms)
 
     def metadata(self) -> Mapping[str, Metadata]:
         return self._metadata()
 
     def close(self) -> None:
+        self._together.close()
         self._asker.close()
+
+    def _windows_place(self, start_ms: int) -> Place | None:
+        """Where samples of the time may have expired, the windows have its series too."""
+        raw_ms = round((self._now() - self._retention.raw) * 1000)
+        return self._windows if self._retention.tiers and start_ms < raw_ms else None
 
     def _plan(self, hints: Hints, start_ms: int, end_ms: int) -> "tiers.Plan | None":
         """Windows where no samples are left, or where they are asked for."""
@@ -176,69 +155,3 @@ class InfluxReader:
         if start_ms > made_ms or tier_ms >= made_ms:  # samples are all there is, or kept longer
             return None
         return tiers.plan(hints, start_ms, end_ms, tiers.Kept(tier_ms, made_ms, raw_ms))
-
-
-class _Found:
-    """What an answer brings, by series. Those that the matchers do not want are left out."""
-
-    def __init__(self, matchers: Sequence[Matcher], max_series: int) -> None:
-        self._matchers, self._max_series = matchers, max_series
-        self._places: dict[Labels, int | None] = {}
-        self._wanted = 0
-        self._samples: dict[int, list[Samples]] = {}
-        self.windows = tiers.TierParts()
-
-    def add(self, part: Part) -> int:
-        """How many samples that were."""
-        samples = samples_of(part)
-        if samples is None or (place := self._place(part)) is None:
-            return 0
-        self._samples.setdefault(place, []).append(samples)
-        return len(samples.times_ms)
-
-    def add_windows(self, part: Part) -> int:
-        """How many windows that were."""
-        if (place := self._place(part)) is None:
-            return 0
-        add_windows(self.windows, place, part)
-        return len(part.times_ms)
-
-    def series(self) -> list[Series]:
-        ordered = sorted((labels, place) for labels, place in self._known())
-        found = []
-        for labels, place in ordered:
-            if parts := self._samples.get(place):
-                whole = joined(parts)
-                found.append(Series(labels, whole.times_ms, whole.values))
-        return found
-
-    def with_newest(self, bounds: tuple[int, int], budget: Budget) -> list[Series]:
-        """Each window's last value, at its end, as if it were a sample."""
-        runs: dict[tuple[int, int], list[Run]] = {}
-        tiers.add_newest(self.windows, bounds, budget, runs)
-        for (_, place), (run,) in runs.items():
-            earlier = Samples(run.times, run.values)
-            self._samples.setdefault(place, []).insert(0, earlier)
-        return self.series()
-
-    def folded(self, folding: "tiers.Folding") -> list[Folded]:
-        found = []
-        for labels, place in sorted(self._known()):
-            parts = self._samples.get(place, [])
-            runs = [Run(one.times_ms, one.values) for one in parts]
-            folded = folding.series(labels, [(0, place)], runs)
-            if folded is not None:
-                found.append(folded)
-        return found
-
-    def _known(self) -> list[tuple[Labels, int]]:
-        return [(labels, place) for labels, place in self._places.items() if place is not None]
-
-    def _place(self, part: Part) -> int | None:
-        labels = labels_of(part.name, part.tags.items())
-        if labels not in self._places:
-            wanted = all_match(self._matchers, labels)
-            self._places[labels] = self._wanted if wanted else None
-            self._wanted += wanted
-            check_series(self._wanted, self._max_series)
-        return self._places[labels]

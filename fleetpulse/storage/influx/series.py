@@ -9,7 +9,7 @@ from fleetpulse.lineprotocol import SPECIAL, told
 from fleetpulse.model import METRIC_NAME, STALE_NAN, Labels
 from fleetpulse.storage.embedded.tiers import TierParts
 from fleetpulse.storage.embedded.windows import DAY_MS, WINDOW_MS, Windows
-from fleetpulse.storage.influx.msgpack import Floats, Part, Times
+from fleetpulse.storage.influx.answer import Floats, Part, Times
 
 # What stands for the texts of the field `special` among numbers.
 _CODES: Mapping[str, int] = {text: code for code, text in enumerate(SPECIAL, 1)}
