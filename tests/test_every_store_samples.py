@@ -104,6 +104,12 @@ def test_both_ends_of_the_time_are_in(store: Store) -> None:
     assert read(store, named("m"), start=AT + 5, end=AT + 10) == {}
 
 
+def test_from_ever_to_ever_is_a_time_like_any_other(store: Store) -> None:
+    store.write(page({line("m"): 1.0}))
+    assert len(read(store, named("m"), start=-(1 << 62), end=1 << 62)) == 1
+    assert read(store, named("m"), start=1 << 60, end=1 << 61) == {}
+
+
 def test_a_series_without_a_sample_in_the_time_is_not_told_of(store: Store) -> None:
     store.write(page({line("m", n="1"): 1.0}), page({line("m", n="2"): 1.0}, AT + 60_000))
     found = read(store, named("m"), start=AT + 1)

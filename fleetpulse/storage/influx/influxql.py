@@ -107,8 +107,13 @@ def _equalities(matchers: Sequence[Matcher]) -> list[Matcher]:
     return [one for one in matchers if _is_sure(one)]
 
 
+def within(at_ms: int) -> int:
+    """The nearest time that InfluxDB has."""
+    return min(max(at_ms, EARLIEST_MS), LATEST_MS)
+
+
 def _times(start_ms: int, end_ms: int) -> list[str]:
-    start, end = max(start_ms, EARLIEST_MS), min(end_ms, LATEST_MS)
+    start, end = within(start_ms), within(end_ms)
     return [f"time >= {start}ms", f"time <= {end}ms"]
 
 

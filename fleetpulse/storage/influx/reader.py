@@ -64,6 +64,7 @@ class InfluxReader:
     ) -> Sequence[Series]:
         if end_ms < start_ms:
             return []
+        start_ms, end_ms = influxql.within(start_ms), influxql.within(end_ms)
         plan = self._plan(hints, start_ms, end_ms)
         if plan is not None:
             try:
