@@ -71,6 +71,12 @@ class Both:
     def __init__(self, peer: Peer, client: FlaskClient) -> None:
         self.peer, self.client = peer, client
 
+    def series(self, whose: str) -> set[str]:
+        """All that there are, as text."""
+        theirs, ours = self.ask("series", {"match[]": '{__name__!=""}'}, "GET")
+        answer = theirs.json() if whose == "theirs" else ours.get_json()
+        return {str(sorted(one.items())) for one in answer["data"]}
+
     def ask(self, path: str, asked: Any, method: str) -> tuple[Any, Any]:
         theirs = self.peer.ask(path, asked, method)
         where = path if path[:1] == "/" else f"/api/v1/{path}"
@@ -98,10 +104,10 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
         server.start()
         stack.callback(server.stop)
         peer = stack.enter_context(prometheus(folder, page, CONFIG))
-        # Until then its rules have not written what ours have.
-        alerts = {"match[]": 'ALERTS{alertname="Other"}'}
-        wait_for("the rules", lambda: peer.ask("series", alerts, "GET").json()["data"])
-        yield Both(peer, api(folder, store, server.address))
+        both = Both(peer, api(folder, store, server.address))
+        # Until then its rules have not all written what ours have.
+        wait_for("the rules", lambda: both.series("theirs") == both.series("ours"))
+        yield both
 
 
 def api(folder: Path, store: EmbeddedStore, rules: ListenAddress) -> FlaskClient:
