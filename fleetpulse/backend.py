@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +16,7 @@ from fleetpulse.promql.result import QueryEngine
 from fleetpulse.storage.base import SampleWriter, SeriesReader
 from fleetpulse.storage.embedded import DAMAGE_KINDS, EmbeddedStore, Keeping
 from fleetpulse.storage.influx.config import Influx1Config, Influx2Config
+from fleetpulse.storage.localcopy import KEPT_UP_SECONDS, CopyFirst, CopyingWriter, CopyMark
 from fleetpulse.storage.metadatafile import MetadataFile
 from fleetpulse.storage.promapi.config import PromApiConfig
 from fleetpulse.storageconfig import AnyStore, EmbeddedConfig
@@ -108,7 +109,19 @@ def open_storage(
         # By protocol: what waits in one cannot be sent in the other.
         spool = spools / f"{role}-{config.kind}-{config.protocol}.db"
         return _open_promapi(config, spool, beside, registry, limits)
-    return _open_influx(config, spools / f"{role}.db", beside, registry, limits)
+    storage = _open_influx(config, spools / f"{role}.db", beside, registry, limits)
+    mark = CopyMark(data_dir / "copy.json")
+    if not config.local_copy:
+        if role == "scraper":
+            mark.remove()
+        return storage
+    try:
+        keeping = Keeping(config.local_copy, 0)
+        local = _open_embedded(data_dir / "copy.db", keeping, registry, limits)
+    except BaseException:
+        storage.close()
+        raise
+    return _with_copy(storage, local, mark, keeping.raw, role, registry, limits)
 
 
 @contextmanager
@@ -191,6 +204,35 @@ def _open_influx(
     keeps = config.retention.raw
     closing = (reader.close, writer.close)
     return Storage(writer, reader, engine, (), keeps, closing, writer.backlog)
+
+
+def _with_copy(
+    storage: Storage,
+    local: Storage,
+    mark: CopyMark,
+    seconds: float,
+    role: str,
+    registry: CollectorRegistry,
+    limits: EngineLimits,
+) -> Storage:
+    failures = Counter(
+        "fleetpulse_storage_copy_failures_total",
+        "Writes to the local copy that failed: it begins anew then.",
+        registry=registry,
+    )
+    reader = CopyFirst(local.reader, storage.reader, mark, seconds)
+    jobs: tuple[Job, ...] = ()
+    if role == "scraper":
+        mark.keep_up()
+        jobs = (*local.jobs, Job("copy", KEPT_UP_SECONDS, mark.keep_up))
+    return replace(
+        storage,
+        writer=CopyingWriter(storage.writer, local.writer, mark, failures),
+        reader=reader,
+        make_engine=cache(lambda: _engine(reader, limits)),
+        jobs=jobs,
+        closing=(*local.closing, *storage.closing),
+    )
 
 
 def _open_promapi(

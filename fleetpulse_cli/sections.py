@@ -67,9 +67,23 @@ def read_root(path: Path | None, sections: Iterable[str] = tuple(SECTIONS)) -> A
             found[name] = read_record(record, document, (name,), base)  # type: ignore[arg-type]
         except ConfigError as err:
             faults.extend(err.faults)
+    if root is not None:
+        faults += _between(document, root)
     if faults:
         raise ConfigError(in_order(faults))
     return root.model_copy(update=found)
+
+
+def _between(document: Document, root: Any) -> list[str]:
+    """What no section can see by itself."""
+    shard = getattr(root.scraper, "shard", None)
+    if not getattr(root.storage, "local_copy", 0) or shard is None or shard.of == 1:
+        return []
+    message = (
+        f"a copy would have the samples of this scraper alone, of {shard.of} that scraper.shard "
+        "tells of, and rules would not see the others; leave it out, or let one scraper do all"
+    )
+    return [document.fault(("storage", "local_copy"), message)]
 
 
 def root_model(models: Mapping[str, Any]) -> type[Section]:

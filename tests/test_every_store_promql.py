@@ -17,8 +17,8 @@ from tests.promqltest import Outcome, ScriptReader, run_script
 from tests.rules_unittest import Case, read_tests, run
 from tests.test_promql_scripts import OWN, PEER, ROUNDED, make_engine, scripts
 
-# Of those that go on for a day a store is asked thousands of times, and nothing new.
-SHORT = 6 * 3600
+# Of those that go on for hours a store is asked thousands of times, and nothing new.
+SHORT = 2 * 3600
 UNIT_TESTS = Path(__file__).parent / "data" / "rules" / "shipped_test.yml"
 
 

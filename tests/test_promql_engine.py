@@ -207,6 +207,7 @@ def test_store_is_asked_for_what_is_needed_only(
     assert (asked_start, asked_end) == (start, end)
     assert (given.step_ms, given.range_ms, given.func) == hints
     assert given.max_samples > 0
+    assert 0 < given.seconds <= 120
 
 
 def test_times_out_of_bounds_are_refused() -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from fleetpulse.errors import QueryError, StorageError
 from fleetpulse.storage.influx.answer import Part
-from fleetpulse.storage.influx.ask import InfluxAsker
+from fleetpulse.storage.influx.ask import InfluxAsker, Patience
 from fleetpulse.storage.influx.config import Influx1Config, Influx2Config
 from fleetpulse.storage.influx.series import code_of
 from tests.http_fakes import FakeHttp, Told
@@ -266,6 +266,39 @@ def test_a_server_that_says_nothing_is_given_up_on() -> None:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         text = said(one(url, query_timeout="50ms"), QueryError)
     assert "no answer within 0.05s" in text
+
+
+def test_a_request_lasts_no_longer_than_its_query_may() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        late = pytest.raises(QueryError, match=r"no answer within 0\.05s")
+        with asking(one(url, query_timeout="1h")) as asker, late as caught:
+            list(asker.parts("SELECT", "d", code_of, Patience(seconds=0.05)))
+    assert caught.value.error_type == "timeout"
+
+
+def test_whoever_has_gone_is_read_nothing_more() -> None:
+    def gone() -> None:
+        raise QueryError("canceled", "gone")
+
+    body = packed(answer(Answered([(1, 1.0, None, None)])))
+    told = Told(200, body, {"Content-Type": "application/x-msgpack"})
+    left = pytest.raises(QueryError, match="gone")
+    with FakeHttp(told) as server, asking(one(server.url)) as asker, left:
+        list(asker.parts("SELECT", "d", code_of, Patience(check=gone)))
+
+
+FORMATS = [(False, "application/x-msgpack"), (True, "application/json")]
+
+
+@pytest.mark.parametrize(("few", "accept"), FORMATS)
+def test_the_format_is_for_many_rows_or_few(few: bool, accept: str) -> None:
+    body = json.dumps(answer(Answered([(1, 1.0, None, None)]))).encode()
+    with FakeHttp(Told(200, body, JSON)) as server, asking(one(server.url)) as asker:
+        (part,) = asker.parts("SELECT", "d", code_of, few=few)
+        assert part.columns["value"].tolist() == [1.0]
+        (request,) = server.got
+    assert request.headers["Accept"] == accept
 
 
 # --------------------------------------------------------------------------- other statements

@@ -3,7 +3,7 @@
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from fleetpulse.yamlconf import Duration, FilePath, Secret, Section, Size
 
@@ -54,8 +54,25 @@ class InfluxConfig(Section):
     # Longest time for one read, and its longest answer.
     query_timeout: Duration = Field(default=60.0, gt=0)
     max_response: Size = Field(default=1 << 30, ge=1 << 20)
+    # For how long samples are kept here as well, so that rules go on while the store is away; 0 is
+    # not at all. For a single host alone: all that the store gets has to pass through here.
+    local_copy: Duration = Field(default=0.0, ge=0, le=30 * 86400)
     # What `fleetpulse influx setup` sees to, and what reads go by.
     retention: InfluxRetention = Field(default_factory=InfluxRetention)
+    # Gone: known only to be refused with a word on what is there instead.
+    max_size: object = Field(default=None, exclude=True)
+
+    @field_validator("max_size")
+    @classmethod
+    def _no_size(cls, _value: object) -> object:
+        raise ValueError("is gone; local_copy: 1d keeps the last day here as well")
+
+    @field_validator("local_copy")
+    @classmethod
+    def _long_enough(cls, value: float) -> float:
+        if 0 < value < 3600:
+            raise ValueError("is too short to be of use; write at least 1h, or 0 for no copy")
+        return value
 
 
 class Influx2Config(InfluxConfig):
