@@ -222,7 +222,7 @@ def test_a_role_killed_in_the_middle_changes_nothing(stack: Stack, victim: str) 
     stack.wait_value('ALERTS{alertname="HostDown",alertstate="firing"}', "1")
     stack.kill_and_restart(victim)
     stack.wait_told(1)
-    # Killed before it has noted that a message is out, the bridge sends it again: no one could tell.
+    # Killed before it has noted that a message is out, the bridge would send it again.
     wait_for("the bridge to note both messages", lambda: stack.sent() >= 2)
     stack.kill_and_restart(victim)
     stack.wait_value('ALERTS{alertname="HostDown",alertstate="firing"}', "1")
