@@ -3,23 +3,23 @@
 Source: https://docs.influxdata.com/influxdb/v2/api/ (orgs, buckets, dbrps, tasks, authorizations).
 """
 
-import http.server
 import json
 import re
-import threading
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from tests.http_fakes import Got, Loopback, Told
 
 ORG = "0a0a0a0a0a0a0a0a"
 ADMIN = "admin-token"
 Json = dict[str, Any]
 
 
-class FakeInflux2:
+class FakeInflux2(Loopback):
     """One organization, `fleet`. What is made is in .buckets and so on; calls are in .calls."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.buckets: list[Json] = []
         self.dbrps: list[Json] = []
         self.tasks: list[Json] = []
@@ -27,45 +27,13 @@ class FakeInflux2:
         self.queries: list[str] = []
         self.calls: list[str] = []
         self.virtual = True  # as since 2.2: a bucket's name is a database by itself
-        outer = self
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                length = int(self.headers.get("Content-Length", 0))
-                body = json.loads(self.rfile.read(length)) if length else {}
-                status, answer = outer.answer(
-                    self.command, self.path, self.headers.get("Authorization", ""), body
-                )
-                raw = b"" if answer is None else json.dumps(answer).encode()
-                self.send_response(status)
-                self.send_header("Content-Type", "application/json; charset=utf-8")
-                self.send_header("Content-Length", str(len(raw)))
-                self.end_headers()
-                self.wfile.write(raw)
-
-            do_POST = do_PATCH = do_DELETE = do_GET  # noqa: N815
-
-            def log_message(self, *args: object) -> None:
-                pass
-
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+    def answer_to(self, got: Got) -> Told:
+        body = json.loads(got.body) if got.body else {}
+        token = got.headers.get("Authorization", "")
+        status, answer = self.answer(got.method, got.path, token, body)
+        raw = b"" if answer is None else json.dumps(answer).encode()
+        return Told(status, raw, {"Content-Type": "application/json; charset=utf-8"})
 
     def answer(self, method: str, path: str, token: str, body: Json) -> tuple[int, Json | None]:
         parts = urlsplit(path)
